@@ -1,0 +1,60 @@
+# What a newcomer and CI call; each target installs what it needs.
+PYTHON  ?= python3
+BACKEND ?= local
+DEMO    ?= demo-night
+NIGHT   := 2020_01_27
+VENV    := .venv
+BIN     := $(VENV)/bin
+
+.PHONY: help install install-dev demo test test-fast check bench clean system-packages
+
+help:
+	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/)"
+	@echo "make test       install what the tests need and run all of them"
+	@echo "make test-fast  the tests that take less than a minute"
+	@echo "make check      ruff, mypy, direction of the imports"
+	@echo "make bench      the benchmarks (see benchmarks/README.md)"
+	@echo "make clean      remove the demo night and the virtual environment"
+
+$(BIN)/python:
+	@echo "== making a virtual environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed; say which with: make PYTHON=/path/to/python3.11 …" >&2; exit 3; }
+	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: install the package python3-venv" >&2; exit 3; }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "== installing lst-osa with lstchain (about a minute)"
+	@$(BIN)/python -m pip install --quiet --progress-bar on -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "== installing lst-osa with lstchain and the tools of its developers"
+	@$(BIN)/python -m pip install --quiet --progress-bar on -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+demo: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh "$(DEMO)" "$(NIGHT)" "$(BACKEND)"
+
+system-packages:
+	@sh tools/system-packages.sh
+
+test: install-dev system-packages
+	$(BIN)/python -m pytest
+
+test-fast: install-dev
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install-dev
+	$(BIN)/python -m benchmarks.run_all
+
+clean:
+	rm -rf $(VENV) demo-night

@@ -1,0 +1,138 @@
+"""What all commands share: options, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from osa import __version__
+from osa.errors import ExitCode, InputError, InterruptedNightError, OsaError
+
+if TYPE_CHECKING:
+    from osa.layout import Layout
+
+__all__ = ["Parser", "add_night_options", "note", "open_night", "run_command"]
+
+EXIT_CODES = """\
+exit codes:
+  0 done                       3 a needed program or service is missing
+  1 night not complete         4 another instance is at work
+  2 wrong call or configuration  130 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that keeps the line breaks of its texts and knows the exit codes."""
+
+    def __init__(self, prog: str, description: str, examples: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=f"examples:\n{examples.rstrip()}\n\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--version", action="version", version=f"{prog} (lst-osa) {__version__}")
+        self.add_argument(
+            "-v", "--verbose", action="store_true", help="say more; errors come with a traceback"
+        )
+
+
+def add_night_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which night of which telescope is meant."""
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="CFG",
+        help="configuration file (default: $OSA_CONFIG, ~/.config/osa/sequencer.cfg, packaged one)",
+    )
+    parser.add_argument(
+        "-d", "--date", metavar="YYYY_MM_DD",
+        help="the night, by the date of its evening (default: last night, see NIGHTOFFSET)",
+    )
+    parser.add_argument(
+        "telescope", nargs="?", default="LST1", metavar="TEL",
+        help="section of the configuration (default: LST1)",
+    )
+
+
+def open_night(arguments: argparse.Namespace) -> Layout:
+    """Read the configuration and the date of a command line.
+
+    Returns
+    -------
+    Layout
+        Paths and settings of the night.
+    """
+    from osa.config import find_configuration, load_settings
+    from osa.layout import Layout
+    from osa.model.night import Night
+
+    try:
+        given = None if arguments.date is None else Night.parse(arguments.date)
+    except ValueError as error:
+        raise InputError(f"-d: {error}") from None
+    settings = load_settings(find_configuration(arguments.config, os.environ), arguments.telescope)
+    night = given or Night.current(datetime.now(UTC), settings.telescope.nightoffset)
+    return Layout(settings, night)
+
+
+def note(message: str) -> None:
+    """Tell the user something that is not the command's result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise InterruptedNightError("stopped by SIGTERM; run the command again to go on")
+
+
+def run_command(
+    parser: Parser,
+    command: Callable[[argparse.Namespace], ExitCode],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse the command line, run the command, and translate what happens to an exit code.
+
+    Parameters
+    ----------
+    parser : Parser
+        The options.
+    command : callable
+        The command.
+    argv : sequence of str, optional
+        Command line without the program's name; that of the process by default.
+    """
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
+    except OsaError as error:
+        _explain(parser.prog, str(error), arguments.verbose)
+        return error.exit_code
+    except KeyboardInterrupt:
+        _explain(parser.prog, "interrupted; run the command again to go on", verbose=False)
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough (… | head); not an error, and nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except OSError as error:
+        _explain(parser.prog, str(error), arguments.verbose)
+        return ExitCode.NOT_COMPLETE
+    except Exception as error:
+        text = f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)"
+        _explain(parser.prog, text, arguments.verbose)
+        return ExitCode.NOT_COMPLETE
+
+
+def _explain(program: str, message: str, verbose: bool) -> None:
+    if verbose:
+        traceback.print_exc()
+    note(f"{program}: {message}")

@@ -1,0 +1,45 @@
+"""What the commands that are run as tasks of a job share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from osa.layout import Layout
+from osa.steps.environment import prepare_environment
+from osa.system.workers import Workshop, die_with_parent
+
+__all__ = ["DIE_WITH_PARENT", "run_task"]
+
+DIE_WITH_PARENT = "OSA_DIE_WITH_PARENT"
+"""Set by the local backend, so that no task outlives it unseen."""
+
+
+def _say(message: str) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {message}", flush=True)
+
+
+@contextmanager
+def run_task(
+    layout: Layout, cpus: int, modules: Sequence[str]
+) -> Iterator[tuple[Workshop, Callable[[str], None]]]:
+    """Set the environment of a task and give it a workshop with lstchain behind it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    cpus : int
+        Cores of the task, where the resource manager does not say.
+    modules : sequence of str
+        What is imported once for all steps.
+    """
+    if os.environ.get(DIE_WITH_PARENT):
+        die_with_parent()
+    layout.log_dir.mkdir(parents=True, exist_ok=True)
+    granted = int(os.environ.get("SLURM_CPUS_PER_TASK") or cpus)
+    os.environ.update(prepare_environment(layout.environment_dir, granted))
+    with Workshop(modules) as workshop:
+        yield workshop, _say

@@ -1,0 +1,119 @@
+"""What closing a night consists of: actions that can be listed, done, and done again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from osa.closing.judge import present_path
+from osa.layout import (
+    DATACHECK,
+    DL2,
+    INTERLEAVED,
+    MUONS,
+    PRODUCT_KINDS,
+    Layout,
+)
+from osa.model.sequence import Sequence, SequenceKind
+from osa.nightstate import SequenceState
+from osa.steps.datacheck import merged_datacheck
+from osa.steps.merge_dl2 import merged_dl2
+from osa.steps.step import Step
+from osa.system.files import verified_move, write_text
+
+__all__ = ["Merge", "Move", "PutFlag", "closing_moves", "merges", "put_closed_flag"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """Move a file to its final place; across file systems as a verified copy."""
+
+    source: Path
+    target: Path
+
+    def __str__(self) -> str:
+        return f"move {self.source} to {self.target}"
+
+    def perform(self) -> None:
+        """Do it; nothing where it was done before."""
+        verified_move(self.source, self.target)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Merge the products of a run's sub-runs."""
+
+    run: int
+    step: Step
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"merge {self.step.input} to {', '.join(str(p.final) for p in self.step.products)}"
+
+
+@dataclass(frozen=True)
+class PutFlag:
+    """Put the flag that says that a sequence is closed."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"put {self.path}"
+
+    def perform(self) -> None:
+        """Do it."""
+        write_text(self.path, "")
+
+
+def closing_moves(layout: Layout, state: SequenceState) -> list[Move]:
+    """List the moves of a sequence's products that are not in their final place yet."""
+    sequence = state.sequence
+    if sequence.kind is SequenceKind.CALIBRATION:
+        candidates = _calibration_moves(layout, sequence)
+    else:
+        candidates = [
+            Move(layout.working(kind, sequence.run, subrun), layout.final(kind, sequence.run, subrun))
+            for kind in (*PRODUCT_KINDS, INTERLEAVED)
+            for subrun in sequence.subruns
+        ]
+    return [move for move in candidates if move.source.exists()]
+
+
+def _calibration_moves(layout: Layout, sequence: Sequence) -> list[Move]:
+    if sequence.drs4_run is None:
+        return []
+    products = [
+        layout.drs4_pedestal(sequence.drs4_run),
+        layout.time_calibration(sequence.run),
+        layout.charge_calibration(sequence.run),
+    ]
+    sources = [*products, *(layout.plot(product) for product in products)]
+    return [Move(source, layout.final_calibration_dir / source.name) for source in sources]
+
+
+def merges(layout: Layout, sequence: Sequence) -> list[Merge]:
+    """List the merges of a DATA run, of the sub-runs that have what is merged."""
+    run = sequence.run
+    checked, with_dl2 = (
+        {
+            subrun: layout.final(kind, run, subrun)
+            for subrun in sequence.subruns
+            if present_path(layout, kind, run, subrun).exists()
+        }
+        for kind in (DATACHECK, DL2)
+    )
+    found = []
+    if checked:
+        muons_dir = layout.final_dir(MUONS)
+        step = merged_datacheck(layout, run=run, subrun_files=checked, muons_dir=muons_dir)
+        found.append(Merge(run, step, layout.final_dir(DATACHECK)))
+    if with_dl2:
+        step = merged_dl2(layout, run=run, subrun_files=with_dl2)
+        found.append(Merge(run, step, layout.final_dir(DL2)))
+    return found
+
+
+def put_closed_flag(layout: Layout, sequence: Sequence) -> PutFlag:
+    """Make the action that ends the closing of a sequence."""
+    return PutFlag(layout.closed(sequence))
+

@@ -1,0 +1,85 @@
+"""Doing the merges of a night, as many at once as there are cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
+
+from osa.closing.actions import Merge
+from osa.errors import OsaError
+from osa.layout import Layout
+from osa.model.run import run_tag
+from osa.steps.environment import prepare_environment
+from osa.steps.runner import StepRunner, products_are_whole
+from osa.system.workers import Workshop
+
+__all__ = ["MERGE_MODULES", "perform_merges"]
+
+MERGE_MODULES = (
+    "lstchain.datachecks",
+    "lstchain.io.io",
+)
+"""Imported once for all merges."""
+
+
+def perform_merges(
+    layout: Layout, merges: Sequence[Merge], *, at_once: int, on_done: Callable[[], None]
+) -> list[str]:
+    """Do the merges that are not done yet.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    merges : sequence of Merge
+        The merges; the files that they read are in their final places.
+    at_once : int
+        How many run at the same time.
+    on_done : callable
+        Called after each.
+
+    Returns
+    -------
+    list of str
+        What went wrong, one line each.
+    """
+    os.environ.update(prepare_environment(layout.environment_dir, 1))
+    layout.log_dir.mkdir(parents=True, exist_ok=True)
+    with Workshop(MERGE_MODULES) as workshop, ThreadPoolExecutor(max_workers=at_once) as threads:
+        futures = [threads.submit(_perform, layout, merge, workshop, on_done) for merge in merges]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            workshop.stop()
+            raise
+        return [failure for future in futures if (failure := future.result())]
+
+
+def _perform(
+    layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]
+) -> str | None:
+    log = layout.log_dir / f"{merge.step.name}_{run_tag(merge.run)}.log"
+    runner = StepRunner(
+        run=merge.run,
+        subrun=None,
+        history=layout.history(merge.run),
+        # Beside the final places, which may be on another file system than the work.
+        scratch_dir=merge.folder / ".unfinished",
+        workshop=workshop,
+        separate_programs=frozenset(),
+        say=lambda _: None,
+        log=log,
+    )
+    try:
+        if not products_are_whole(merge.step):
+            runner.execute(merge.step)
+    except OsaError as error:
+        return f"{error} (see {log})"
+    finally:
+        with suppress(OSError):  # another merge may still have its own there
+            runner.scratch_dir.rmdir()
+        on_done()
+    return None

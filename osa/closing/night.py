@@ -1,0 +1,187 @@
+"""Closing a night, or one sequence of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from osa.closing.actions import Merge, Move, PutFlag, closing_moves, merges, put_closed_flag
+from osa.closing.finish import finish_night
+from osa.closing.judge import Verdict, judge
+from osa.closing.merge import perform_merges
+from osa.errors import InputError, NightNotCompleteError
+from osa.incidences import add_incidence
+from osa.layout import Layout
+from osa.model.sequence import NightPlan, SequenceKind
+from osa.nightstate import read_night_state
+from osa.nightsummary.plan import plan_night
+from osa.scheduler.select import select_scheduler
+from osa.system.locks import only_instance
+
+__all__ = ["Closing"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What closing means for a night as it is now.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    plan : NightPlan
+        Its sequences.
+    verdicts : tuple of Verdict
+        On the sequences that are to be closed: the DATA runs, then the calibration, which they
+        need until they are done.
+    whole_night : bool
+        Whether the night is closed with them.
+    without_data : str or None
+        Why the night has no data, where the operator says so.
+    """
+
+    layout: Layout
+    plan: NightPlan
+    verdicts: tuple[Verdict, ...]
+    whole_night: bool
+    without_data: str | None = None
+
+    @classmethod
+    def prepare(
+        cls,
+        layout: Layout,
+        *,
+        run: int | None = None,
+        without_data: str | None = None,
+        on_judged: Progress = lambda *_: None,
+    ) -> Closing:
+        """Judge a night.
+
+        Parameters
+        ----------
+        layout : Layout
+            Of the night.
+        run : int, optional
+            Only the sequence of this run.
+        without_data : str, optional
+            The reason why there is none.
+        on_judged : callable
+            Told how many of the sequences have been judged.
+
+        Raises
+        ------
+        InputError
+            If the night summary cannot be used, or has no such run, or has data although the
+            night is said to have none.
+        """
+        if without_data is not None and not layout.night_summary.exists():
+            return cls(layout, NightPlan(()), (), True, without_data)
+        plan = plan_night(layout)
+        if without_data is not None and plan.data:
+            runs = ", ".join(str(sequence.run) for sequence in plan.data)
+            raise InputError(
+                f"-r {without_data}: the night has DATA runs ({runs}); without -r they are closed, "
+                "and -f closes the night although something is missing"
+            )
+        scheduler = select_scheduler(layout.settings, None)
+        states = read_night_state(layout, plan, scheduler.records(layout.group))
+        if run is not None:
+            states = tuple(state for state in states if state.sequence.run == run)
+            if not states:
+                raise InputError(f"--seq {run}: the night has no sequence of this run")
+        verdicts = []
+        ordered = sorted(states, key=lambda s: s.sequence.kind is SequenceKind.CALIBRATION)
+        for count, state in enumerate(ordered, start=1):
+            verdicts.append(judge(layout, state))
+            on_judged("judging", count, len(ordered))
+        return cls(layout, plan, tuple(verdicts), run is None, without_data)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing: an empty night is complete only if somebody says so."""
+        if not self.plan.data and self.without_data is None:
+            return False
+        return all(verdict.is_complete for verdict in self.verdicts)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether tasks may still write."""
+        return any(verdict.state.live for verdict in self.verdicts)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep sequencers and other closers of the night away."""
+        name = self.layout.settings.telescope_name
+        return only_instance(self.layout.night_lock, f"night {self.layout.night} of {name}")
+
+    def actions(self) -> Iterator[object]:
+        """List everything that closing would do, in order."""
+        for verdict in self.verdicts:
+            yield from closing_moves(self.layout, verdict.state)
+        yield from self._merges()
+        yield from self._flags()
+        if self.whole_night:
+            yield f"write {self.layout.night_finished}"
+
+    def perform(self, progress: Progress) -> None:
+        """Close: move, merge, flag; the night last. Can be killed anywhere and done again.
+
+        Raises
+        ------
+        NightNotCompleteError
+            If a merge fails; what was done stays done.
+        """
+        self._note_what_is_missing()
+        moves = [m for verdict in self.verdicts for m in closing_moves(self.layout, verdict.state)]
+        for count, move in enumerate(moves, start=1):
+            move.perform()
+            progress("moving products", count, len(moves))
+        self._perform_merges(progress)
+        for flag in self._flags():
+            flag.perform()
+        if self.whole_night:
+            now = datetime.now(UTC)
+            finish_night(self.layout, self.plan, clock=now, reason=self.without_data)
+
+    def _perform_merges(self, progress: Progress) -> None:
+        todo = self._merges()
+        if not todo:
+            return
+        done = 0
+
+        def on_done() -> None:
+            nonlocal done
+            done += 1
+            progress("merging runs", done, len(todo))
+
+        progress("merging runs", 0, len(todo))
+        cores = select_scheduler(self.layout.settings, "local").capacity.cores
+        failures = perform_merges(self.layout, todo, at_once=cores, on_done=on_done)
+        if failures:
+            raise NightNotCompleteError("\n  ".join(["some runs could not be merged:", *failures]))
+
+    def _merges(self) -> list[Merge]:
+        open_data = (
+            verdict.state.sequence
+            for verdict in self.verdicts
+            if verdict.state.sequence.kind is SequenceKind.DATA and not verdict.state.closed
+        )
+        return [merge for sequence in open_data for merge in merges(self.layout, sequence)]
+
+    def _flags(self) -> list[PutFlag]:
+        sequences = [v.state.sequence for v in self.verdicts if not v.state.closed]
+        return [put_closed_flag(self.layout, sequence) for sequence in sequences]
+
+    def _note_what_is_missing(self) -> None:
+        """Say in the incidences what a forced closing leaves out."""
+        for verdict in self.verdicts:
+            for missing in verdict.missing:
+                add_incidence(
+                    self.layout.incidences,
+                    self.layout.night,
+                    self.layout.settings.telescope_name,
+                    f"{verdict.state.sequence.name} closed although {missing}.",
+                )

@@ -1,0 +1,264 @@
+"""Every path and file name of the project, in one place.
+
+Paths are built from typed values (a night, run and sub-run numbers, names that the configuration
+reader checked) and never from free text, so none can lead out of the configured directories.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from osa.config import ProductionSettings, Settings
+from osa.model.night import Night
+from osa.model.run import run_tag
+from osa.model.sequence import Sequence
+
+__all__ = [
+    "DATACHECK",
+    "DATACHECK_PDF",
+    "DL1",
+    "DL2",
+    "INTERLEAVED",
+    "MUONS",
+    "PRODUCT_KINDS",
+    "Layout",
+    "ProductKind",
+    "subrun_tag",
+]
+
+
+def subrun_tag(run: int, subrun: int) -> str:
+    """Write run and sub-run as file names do, ``01874.0003``."""
+    return f"{run_tag(run)}.{subrun:04d}"
+
+
+@dataclass(frozen=True)
+class ProductKind:
+    """A kind of product that every sub-run of a DATA run gives.
+
+    Parameters
+    ----------
+    name : str
+        What the table calls it.
+    prefix, suffix : str
+        Of the file name, around ``_LST-1.Run01874.0003``.
+    """
+
+    name: str
+    prefix: str
+    suffix: str
+
+    def file_name(self, tel_id: int, run: int, subrun: int | None = None) -> str:
+        """Name the file of a sub-run, or of a whole run where no sub-run is given."""
+        tag = run_tag(run) if subrun is None else subrun_tag(run, subrun)
+        return f"{self.prefix}_LST-{tel_id}.Run{tag}{self.suffix}"
+
+
+DL1 = ProductKind("DL1", "dl1", ".h5")
+MUONS = ProductKind("MUONS", "muons", ".fits")
+DATACHECK = ProductKind("DATACHECK", "datacheck_dl1", ".h5")
+DL2 = ProductKind("DL2", "dl2", ".h5")
+INTERLEAVED = ProductKind("INTERLEAVED", "interleaved", ".h5")
+DATACHECK_PDF = ProductKind("DATACHECK_PDF", "datacheck_dl1", ".pdf")
+
+PRODUCT_KINDS = (DL1, MUONS, DATACHECK, DL2)
+"""The products that a complete sub-run has, in the order of the table's columns."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one night of one telescope.
+
+    Parameters
+    ----------
+    settings : Settings
+        The configuration.
+    night : Night
+        The night.
+    """
+
+    settings: Settings
+    night: Night
+
+    # ------------------------------------------------------------------------- inputs
+
+    @property
+    def raw_dir(self) -> Path:
+        """Raw files of the night."""
+        return self.settings.telescope.raw_dir / self.night.tag
+
+    def raw_file(self, run: int, subrun: int) -> Path:
+        """Raw file of a sub-run (stream 1; lstchain finds the other streams beside it)."""
+        return self.raw_dir / f"LST-{self._tel}.1.Run{subrun_tag(run, subrun)}.fits.fz"
+
+    @property
+    def raw_pattern(self) -> re.Pattern[str]:
+        """Names of raw files of stream 1, with the groups run and subrun."""
+        return re.compile(rf"LST-{self._tel}\.1\.Run(?P<run>\d{{5,}})\.(?P<subrun>\d{{4}})\.fits\.fz")
+
+    @property
+    def night_summary(self) -> Path:
+        """The night summary."""
+        return self.settings.telescope.night_summary_dir / f"NightSummary_{self.night.tag}.txt"
+
+    @property
+    def override(self) -> Path:
+        """What the operator says of this night, where there is such a file."""
+        return self.night_summary.with_suffix(".override")
+
+    @property
+    def run_summary(self) -> Path:
+        """Run summary of lstchain."""
+        return self.settings.telescope.run_summary_dir / f"RunSummary_{self.night.tag}.ecsv"
+
+    @property
+    def drive_log(self) -> Path:
+        """Pointing of the night; an older name serves where only that is there."""
+        folder = self.settings.telescope.drive_dir
+        current = folder / f"DrivePosition_log_{self.night.tag}.txt"
+        older = folder / f"drive_log_{self.night.underscored[2:]}.txt"
+        return older if older.exists() and not current.exists() else current
+
+    @property
+    def target_log(self) -> Path:
+        """Targets that the drive tracked."""
+        return self.settings.telescope.drive_dir / f"Target_log_{self.night.tag}.txt"
+
+    # --------------------------------------------------------------- work in progress
+
+    @property
+    def analysis_dir(self) -> Path:
+        """Where the night is worked on."""
+        return self.settings.telescope.analysis_dir / self.night.tag / self._production.prod_id
+
+    @property
+    def group(self) -> str:
+        """Telescope, night and production in one word, for the scheduler."""
+        return f"{self.settings.telescope_name}.{self.night.tag}.{self._production.prod_id}"
+
+    @property
+    def log_dir(self) -> Path:
+        """Logs of the jobs and plots of the calibration."""
+        return self.analysis_dir / "log"
+
+    @property
+    def incidences(self) -> Path:
+        """What a person should know of the night, collected while it is worked on."""
+        return self.analysis_dir / "Incidences.txt"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Unfinished files, on the file system of the finished ones."""
+        return self.analysis_dir / ".unfinished"
+
+    @property
+    def environment_dir(self) -> Path:
+        """Configuration of the libraries below lstchain."""
+        return self.analysis_dir / ".environment"
+
+    @property
+    def task_lock(self) -> Path:
+        """Lock with room for every sub-run of the night."""
+        return self.analysis_dir / ".tasks.lock"
+
+    @property
+    def night_lock(self) -> Path:
+        """Lock of the commands that change the night: sequencer and closer."""
+        return self.analysis_dir / ".night.lock"
+
+    def description(self, sequence: Sequence) -> Path:
+        """What was submitted for a sequence, for people."""
+        return self.analysis_dir / f"sequence_{sequence.name}.txt"
+
+    def script(self, sequence: Sequence) -> Path:
+        """Job script of a sequence."""
+        return self.analysis_dir / f"sequence_{sequence.name}.py"
+
+    def veto(self, sequence: Sequence) -> Path:
+        """Flag of a sequence that is left alone until an operator removes it."""
+        return self.analysis_dir / f"sequence_{sequence.name}.veto"
+
+    def closed(self, sequence: Sequence) -> Path:
+        """Flag of a sequence whose products are in their final place."""
+        return self.analysis_dir / f"sequence_{sequence.name}.closed"
+
+    def history(self, run: int, subrun: int | None = None) -> Path:
+        """History of a sub-run, or of the calibration sequence."""
+        tag = run_tag(run) if subrun is None else subrun_tag(run, subrun)
+        return self.analysis_dir / f"sequence_{self.settings.telescope_name}_{tag}.history"
+
+    def working(self, kind: ProductKind, run: int, subrun: int) -> Path:
+        """Product of a sub-run, while the night is worked on."""
+        return self.analysis_dir / kind.file_name(self._tel, run, subrun)
+
+    # -------------------------------------------------------------------- calibration
+
+    def drs4_pedestal(self, run: int) -> Path:
+        """Pedestals of the DRS4 capacitors."""
+        return self.analysis_dir / f"drs4_pedestal.Run{run_tag(run)}.0000.h5"
+
+    def time_calibration(self, run: int) -> Path:
+        """Sampling times of the DRS4 capacitors."""
+        return self.analysis_dir / f"time_calibration.Run{run_tag(run)}.0000.h5"
+
+    def charge_calibration(self, run: int) -> Path:
+        """Gains and pedestals of the camera."""
+        return self.analysis_dir / f"calibration.Run{run_tag(run)}.0000.h5"
+
+    def plot(self, product: Path) -> Path:
+        """The PDF that shows a calibration product."""
+        return self.log_dir / f"{product.stem}.pdf"
+
+    # ------------------------------------------------------------------- final places
+
+    @property
+    def final_dl1_dir(self) -> Path:
+        """DL1 of the night."""
+        return self.settings.telescope.dl1_dir / self.night.tag / self._production.dl1_prod_id
+
+    @property
+    def final_dl2_dir(self) -> Path:
+        """DL2 of the night."""
+        return self.settings.telescope.dl2_dir / self.night.tag / self._production.dl2_prod_id
+
+    @property
+    def final_calibration_dir(self) -> Path:
+        """Calibration of the night."""
+        root = self.settings.telescope.calibration_dir
+        return root / self.night.tag / self._production.calibration_prod_id
+
+    def final_dir(self, kind: ProductKind) -> Path:
+        """Final folder of the files of one kind."""
+        folders = {
+            DL1: self.final_dl1_dir,
+            MUONS: self.final_dl1_dir / "muons",
+            DATACHECK: self.final_dl1_dir / "datacheck",
+            DATACHECK_PDF: self.final_dl1_dir / "datacheck",
+            INTERLEAVED: self.final_dl1_dir / "interleaved",
+            DL2: self.final_dl2_dir,
+        }
+        return folders[kind]
+
+    def final(self, kind: ProductKind, run: int, subrun: int | None = None) -> Path:
+        """Final place of a sub-run's product, or of a run's merged one."""
+        return self.final_dir(kind) / kind.file_name(self._tel, run, subrun)
+
+    @property
+    def closer_dir(self) -> Path:
+        """What the closer says of the night."""
+        return self.settings.telescope.closer_dir / self.night.tag / self._production.prod_id
+
+    @property
+    def night_finished(self) -> Path:
+        """Flag and summary of a closed night."""
+        return self.closer_dir / "NightFinished.txt"
+
+    @property
+    def _tel(self) -> int:
+        return self.settings.telescope.tel_id
+
+    @property
+    def _production(self) -> ProductionSettings:
+        return self.settings.production

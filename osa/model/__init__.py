@@ -1,0 +1,1 @@
+"""What the project talks about: nights, runs, sequences and job states. No I/O here."""

@@ -1,0 +1,126 @@
+"""Sequences: what is done with one run of the night."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from osa.model.run import run_tag
+
+__all__ = ["CalibrationChoice", "NightPlan", "Sequence", "SequenceKind", "SkippedRun"]
+
+
+class SequenceKind(StrEnum):
+    """The two kinds of sequence, as the table shows them."""
+
+    CALIBRATION = "CALIBRATION"
+    DATA = "DATA"
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The work on one run.
+
+    Parameters
+    ----------
+    telescope : str
+        Section of the configuration, ``LST1``.
+    number : int
+        Place in the night; 0 is the calibration sequence.
+    kind : SequenceKind
+        Calibration or data.
+    run : int
+        The run that is processed: the calibration run, or a DATA run.
+    n_subruns : int
+        Sub-runs that the night summary promises.
+    subruns : tuple of int
+        Indices of the sub-runs whose raw files are there, ascending.
+    drs4_run, calibration_run : int or None
+        The runs that calibrate this one; None where there is none.
+    parent : int or None
+        Number of the sequence that has to be done before; None for the calibration.
+    source : str or None
+        Name of the observed source, from the target log.
+    wobble : str or None
+        Pointing relative to the source, such as ``W0.40+090``: offset and position angle, deg.
+    blocked : str or None
+        Why this sequence cannot be processed, where it cannot.
+    """
+
+    telescope: str
+    number: int
+    kind: SequenceKind
+    run: int
+    n_subruns: int
+    subruns: tuple[int, ...]
+    drs4_run: int | None = None
+    calibration_run: int | None = None
+    parent: int | None = None
+    source: str | None = None
+    wobble: str | None = None
+    blocked: str | None = None
+
+    def __post_init__(self) -> None:
+        if list(self.subruns) != sorted(set(self.subruns)):
+            raise ValueError(f"sub-runs of run {self.run} are not ascending: {self.subruns}")
+
+    @property
+    def name(self) -> str:
+        """Name of the sequence and of its job, ``LST1_01874``."""
+        return f"{self.telescope}_{run_tag(self.run)}"
+
+    @property
+    def absent_subruns(self) -> tuple[int, ...]:
+        """Sub-runs that the night summary promises and whose raw files are not there."""
+        return tuple(sorted(set(range(self.n_subruns)) - set(self.subruns)))
+
+
+@dataclass(frozen=True)
+class SkippedRun:
+    """A run of the night summary that gets no sequence, and why."""
+
+    run: int
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CalibrationChoice:
+    """Which runs calibrate the night, and the reason in words."""
+
+    drs4_run: int | None
+    calibration_run: int | None
+    explanation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NightPlan:
+    """All sequences of a night.
+
+    Parameters
+    ----------
+    sequences : tuple of Sequence
+        The calibration sequence first where there is one, then the DATA runs by time.
+    skipped : tuple of SkippedRun
+        Runs without a sequence.
+    choice : CalibrationChoice
+        How the calibration was chosen.
+    """
+
+    sequences: tuple[Sequence, ...]
+    skipped: tuple[SkippedRun, ...] = ()
+    choice: CalibrationChoice = field(default_factory=lambda: CalibrationChoice(None, None))
+
+    @property
+    def calibration(self) -> Sequence | None:
+        """The calibration sequence, where the night has one."""
+        return next((s for s in self.sequences if s.kind is SequenceKind.CALIBRATION), None)
+
+    @property
+    def data(self) -> tuple[Sequence, ...]:
+        """The DATA sequences."""
+        return tuple(s for s in self.sequences if s.kind is SequenceKind.DATA)
+
+    def by_run(self, run: int) -> Sequence | None:
+        """Find the sequence of a run."""
+        return next((s for s in self.sequences if s.run == run), None)

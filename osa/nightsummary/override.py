@@ -1,0 +1,157 @@
+"""``NightSummary_YYYYMMDD.override``: what the operator says of one night.
+
+The file is described in ``docs/nightsummary.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from osa.errors import InputError
+from osa.model.run import run_tag
+
+__all__ = ["Override", "parse_override", "read_override"]
+
+LEFT_OUT = "leave out"
+_KEYS = ("drs4_run", "calibration_run")
+_RUN = re.compile(r"[0-9]{1,9}")
+_HEADER = re.compile(r"\[([^\]]*)\]")
+_LONGEST_QUOTE = 40
+
+
+def _nothing() -> Mapping[int, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Override:
+    """What the operator says of a night.
+
+    Parameters
+    ----------
+    drs4_run, calibration_run : int or None
+        Runs that calibrate the night; None leaves the choice to others.
+    left_out : mapping of int to str
+        Runs to leave out, and why.
+    """
+
+    drs4_run: int | None = None
+    calibration_run: int | None = None
+    left_out: Mapping[int, str] = field(default_factory=_nothing)
+
+
+def read_override(path: Path) -> Override:
+    """Read an override; one that is not there says nothing.
+
+    Raises
+    ------
+    InputError
+        If the file is there and cannot be read, or with all its faults.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Override()
+    except OSError as error:
+        raise InputError(f"override {path} cannot be read: {error.strerror}") from None
+    return parse_override(data.decode("utf-8", errors="replace"), path)
+
+
+def parse_override(text: str, path: Path) -> Override:
+    """Read the text of an override; pure.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    path : pathlib.Path
+        Where it is from, for messages.
+
+    Raises
+    ------
+    InputError
+        With all faults, one a line, each with file, line and key.
+    """
+    reader = _Reader(path)
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        content = line.strip(" \t\r")
+        if content and not content.startswith("#"):
+            reader.read(number, content)
+    if reader.faults:
+        heading = f"override {path} has {len(reader.faults)} fault(s):"
+        raise InputError("\n  ".join([heading, *reader.faults]))
+    return Override(
+        drs4_run=reader.chosen.get("drs4_run"),
+        calibration_run=reader.chosen.get("calibration_run"),
+        left_out=MappingProxyType(reader.left_out),
+    )
+
+
+@dataclass
+class _Reader:
+    """One pass over a file; gathers faults instead of stopping at the first."""
+
+    path: Path
+    section: str | None = ""  # "" before the first header, None in one that is not known
+    chosen: dict[str, int] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)
+
+    def read(self, number: int, content: str) -> None:
+        where = f"{self.path}:{number}: "
+        header = _HEADER.fullmatch(content)
+        if header:
+            self.section = LEFT_OUT if header[1].strip().lower() == LEFT_OUT else None
+            if self.section is None:
+                self.faults.append(f"{where}unknown section {_quote(content)}; expected [{LEFT_OUT}]")
+            return
+        if self.section is None:
+            return
+        key, equals, value = (part.strip(" \t") for part in content.partition("="))
+        if not equals:
+            self.faults.append(f"{where}{_quote(content)}: expected key = value")
+            return
+        fault = self._leave_out(key, value, number) if self.section else self._choose(key, value, number)
+        if fault:
+            self.faults.append(f"{where}{_quote(key)}: {fault}")
+
+    def _choose(self, key: str, value: str, number: int) -> str | None:
+        if key not in _KEYS:
+            hint = f"; runs to leave out go below [{LEFT_OUT}]" if _RUN.fullmatch(key) else ""
+            return f"unknown key; expected {' or '.join(_KEYS)}{hint}"
+        run = _run(value)
+        if run is None:
+            return f"{_quote(value)}; expected a run number such as 01872"
+        if key in self.chosen:
+            return f"is in line {self.lines[key]} already"
+        self.chosen[key] = run
+        self.lines[key] = number
+        return None
+
+    def _leave_out(self, key: str, value: str, number: int) -> str | None:
+        run = _run(key)
+        if run is None:
+            hint = f"; {key} goes above [{LEFT_OUT}]" if key in _KEYS else ""
+            return f"expected a run number such as 01875{hint}"
+        if not value:
+            return "expected the reason why this run is left out"
+        if not value.isprintable() or "\ufffd" in value:
+            return f"{_quote(value)}; expected a reason in printable characters"
+        if run in self.left_out:
+            return f"run {run_tag(run)} is in line {self.lines[run_tag(run)]} already"
+        self.left_out[run] = value
+        self.lines[run_tag(run)] = number
+        return None
+
+
+def _run(text: str) -> int | None:
+    return (int(text) or None) if _RUN.fullmatch(text) else None
+
+
+def _quote(text: str) -> str:
+    return ascii(text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "...")

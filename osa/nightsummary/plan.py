@@ -1,0 +1,65 @@
+"""Plan a night: read all its inputs and make its sequences."""
+
+from __future__ import annotations
+
+from osa.layout import Layout
+from osa.model.run import RunEntry
+from osa.model.sequence import NightPlan
+from osa.nightsummary.choice import Request, first_request
+from osa.nightsummary.extract import extract
+from osa.nightsummary.nightsummary import read_night_summary
+from osa.nightsummary.override import Override, read_override
+from osa.nightsummary.raw import find_raw_subruns
+from osa.nightsummary.targets import find_pointings
+
+__all__ = ["plan_night"]
+
+
+def plan_night(
+    layout: Layout, *, drs4_run: int | None = None, calibration_run: int | None = None
+) -> NightPlan:
+    """Read the inputs of a night and make its sequences.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    drs4_run, calibration_run : int or None
+        Runs that the command line asks for to calibrate the night.
+
+    Raises
+    ------
+    InputError
+        If the night summary or the override cannot be used, or a run that is asked for cannot
+        serve.
+    """
+    runs = read_night_summary(layout.night_summary)
+    override = read_override(layout.override)
+    pointings = find_pointings(runs, layout.target_log, layout.drive_log)
+
+    def pointing(entry: RunEntry) -> tuple[str | None, str | None]:
+        return pointings.get(entry.run, (None, None))
+
+    return extract(
+        runs,
+        telescope=layout.settings.telescope_name,
+        raw_dir=layout.raw_dir,
+        raw_subruns=find_raw_subruns(layout),
+        drs4=_request(layout, override, "drs4_run", drs4_run),
+        calibration=_request(layout, override, "calibration_run", calibration_run),
+        left_out=override.left_out,
+        pointing=pointing,
+    )
+
+
+def _request(layout: Layout, override: Override, key: str, given: int | None) -> Request | None:
+    """Take a run from the command line, else from the override, else from the configuration."""
+    said: int | None = getattr(override, key)
+    configured: int | None = getattr(layout.settings.calibration, key)
+    return first_request(
+        (
+            (given, f"given with --{key.replace('_', '-')}"),
+            (said, f"{layout.override.name} says"),
+            (configured, f"[CALIBRATION] of {layout.settings.path} says"),
+        )
+    )

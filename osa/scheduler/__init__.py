@@ -1,0 +1,1 @@
+"""Who runs the jobs: one small protocol, and a module for each that fulfils it."""

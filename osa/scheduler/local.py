@@ -1,0 +1,267 @@
+"""The local backend: runs the jobs on this machine, as the resource manager would."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from osa.errors import ConfigurationError, InterruptedNightError
+from osa.model.job import JobSpec, JobState, TaskRecord
+from osa.scheduler.local_store import Capacity, LocalStore, PendingTask, is_alive
+
+__all__ = ["LocalExecutor", "LocalScheduler", "start_detached"]
+
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 20.0
+
+OnChange = Callable[[], None]
+
+
+class LocalScheduler:
+    """Takes jobs for this machine; a :class:`LocalExecutor` runs them.
+
+    Parameters
+    ----------
+    store : LocalStore
+        Where jobs and states are kept.
+    capacity : Capacity
+        What the tasks may use; a job of which one task alone is larger is refused.
+    """
+
+    name = "local"
+
+    def __init__(self, store: LocalStore, capacity: Capacity) -> None:
+        self.store = store
+        self.capacity = capacity
+
+    def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+        """Take a job; see :class:`osa.scheduler.base.Scheduler`."""
+        need, have = job.resources, self.capacity
+        if need.cpus > have.cores or need.memory > have.memory:
+            raise ConfigurationError(
+                f"{job.name}: a task needs {need.cpus} core(s) and {need.memory} MB, this machine "
+                f"gives {have.cores} and {have.memory} MB (see [LOCAL] and the [… JOB] sections)"
+            )
+        return self.store.add(job, after)
+
+    def records(self, group: str) -> tuple[TaskRecord, ...]:
+        """Tell of all tasks; see :class:`osa.scheduler.base.Scheduler`."""
+        return self.store.records(group)
+
+
+@dataclass
+class _Running:
+    task: PendingTask
+    process: subprocess.Popen[bytes]
+    deadline: float
+    timed_out: bool = False
+
+
+class LocalExecutor:
+    """Runs a night's tasks until none is left.
+
+    Parameters
+    ----------
+    store : LocalStore
+        Where jobs and states are kept.
+    night : str
+        Group of the jobs.
+    capacity : Capacity
+        What the running tasks of all nights together may use.
+    """
+
+    def __init__(self, store: LocalStore, night: str, capacity: Capacity) -> None:
+        self.store = store
+        self.night = night
+        self.capacity = capacity
+        self._running: list[_Running] = []
+
+    def run(self, on_change: OnChange = lambda: None) -> bool:
+        """Run tasks until none is left, also those that are added meanwhile.
+
+        Parameters
+        ----------
+        on_change : callable
+            Called whenever the state of a task has changed, and now and then.
+
+        Returns
+        -------
+        bool
+            False where another process does it already.
+
+        Raises
+        ------
+        InterruptedNightError
+            On Ctrl-C or SIGTERM, after the tasks were stopped and the rest was cancelled.
+        """
+        pid = os.getpid()
+        if not self.store.enter(self.night, pid):
+            return False
+        try:
+            self._bury_orphans()
+            while self._turn() or not self.store.leave(self.night, pid):
+                on_change()
+                time.sleep(_POLL_SECONDS)
+            on_change()
+        except BaseException as error:
+            self._stop_all()
+            self.store.abandon(self.night, pid, "interrupted")
+            if isinstance(error, KeyboardInterrupt):
+                message = "interrupted: its tasks were stopped; run sequencer again to go on"
+                raise InterruptedNightError(message) from None
+            raise
+        return True
+
+    def _turn(self) -> bool:
+        """End and start what can be; tell whether tasks are still running."""
+        for running in list(self._running):
+            self._look_after(running)
+        self.store.cancel_impossible(self.night)
+        while len(self._running) < self.capacity.cores:
+            task = self.store.claim(self.night, self.capacity, socket.gethostname())
+            if task is None:
+                break
+            self._start(task)
+        return bool(self._running)
+
+    def _start(self, task: PendingTask) -> None:
+        task.log_dir.mkdir(parents=True, exist_ok=True)
+        suffix = f"{task.job_id}" if task.task is None else f"{task.job_id}_{task.task}"
+        with (task.log_dir / f"{task.name}_{suffix}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(task.script)],
+                env=_task_environment(task),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own: Ctrl-C reaches us alone, and we can end all of it.
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + task.resources.walltime.total_seconds()
+        self._running.append(_Running(task, process, deadline))
+        self.store.started(task, process.pid)
+
+    def _look_after(self, running: _Running) -> None:
+        pid, status, usage = os.wait4(running.process.pid, os.WNOHANG)
+        if pid == 0:
+            if not running.timed_out and time.monotonic() > running.deadline:
+                running.timed_out = True
+                self._end_group(running)
+            return
+        code = os.waitstatus_to_exitcode(status)
+        running.process.returncode = code
+        self._running.remove(running)
+        state = JobState.COMPLETED if code == 0 else JobState.FAILED
+        limit = timedelta(seconds=running.task.resources.walltime.total_seconds())
+        self.store.finish(
+            running.task.job_id,
+            running.task.task,
+            JobState.TIMEOUT if running.timed_out else state,
+            exit_code=code,
+            cpu_seconds=usage.ru_utime + usage.ru_stime,
+            reason=f"longer than {limit}" if running.timed_out else "",
+        )
+
+    @staticmethod
+    def _end_group(running: _Running) -> None:
+        """Ask a task's process group to end, and make it after a while."""
+        with suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGTERM)
+        give_up = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < give_up and is_running(running.process.pid):
+            time.sleep(_POLL_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGKILL)
+
+    def _stop_all(self) -> None:
+        for running in self._running:
+            with suppress(ProcessLookupError):
+                os.killpg(running.process.pid, signal.SIGTERM)
+        for running in self._running:
+            self._end_group(running)
+            running.process.wait()
+            self.store.finish(
+                running.task.job_id,
+                running.task.task,
+                JobState.CANCELLED,
+                exit_code=running.process.returncode,
+                reason="interrupted",
+            )
+        self._running.clear()
+
+    def _bury_orphans(self) -> None:
+        """Record the end of tasks that an executor before us left without telling it."""
+        for job_id, task, pid, started in self.store.orphans(self.night):
+            if is_alive(pid, started):
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            index = None if task < 0 else task
+            reason = "whoever ran it ended before it"
+            self.store.finish(job_id, index, JobState.NODE_FAIL, reason=reason)
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a child has not ended yet, without collecting it."""
+    try:
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return found is None
+
+
+def _task_environment(task: PendingTask) -> dict[str, str]:
+    """Make what the resource manager would set, so that the same job scripts serve."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+    environment["SLURM_JOB_ID"] = str(task.job_id)
+    environment["SLURM_CPUS_PER_TASK"] = str(task.resources.cpus)
+    environment["OSA_DIE_WITH_PARENT"] = "1"
+    if task.task is not None:
+        environment["SLURM_ARRAY_JOB_ID"] = str(task.job_id)
+        environment["SLURM_ARRAY_TASK_ID"] = str(task.task)
+    return environment
+
+
+def start_detached(store: LocalStore, night: str, capacity: Capacity) -> int:
+    """Start an executor that outlives the command; returns its process number."""
+    log = store.path.parent / f"executor_{night}.log"
+    arguments = [str(store.path.parent), night, str(capacity.cores), str(capacity.memory)]
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "osa.scheduler.local", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def _main() -> int:
+    parser = argparse.ArgumentParser(prog="osa.scheduler.local")
+    parser.add_argument("state_dir", type=Path)
+    parser.add_argument("night")
+    parser.add_argument("cores", type=int)
+    parser.add_argument("memory", type=int)
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    capacity = Capacity(given.cores, given.memory)
+    try:
+        LocalExecutor(LocalStore(given.state_dir), given.night, capacity).run()
+    except InterruptedNightError as error:
+        print(error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

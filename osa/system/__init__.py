@@ -1,0 +1,1 @@
+"""The only place that runs processes, takes locks, writes atomically and hashes."""

@@ -1,0 +1,79 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from osa.config import Settings, load_settings
+from osa.layout import Layout
+from osa.model.night import Night
+
+SHIPPED = Path(__file__).parents[1] / "cfg" / "sequencer.cfg"
+INPUT_FOLDERS = (
+    "R0",
+    "NightSummary",
+    "monitoring/RunSummary",
+    "monitoring/DrivePositioning",
+    "models",
+)
+
+
+def change_key(text: str, section: str, key: str, value: str | None) -> str:
+    """Give a key of a configuration another value; None takes its line away."""
+    before, header, rest = text.partition(f"[{section}]\n")
+    assert header, f"no section {section}"
+    line = "" if value is None else f"{key} = {value}\n"
+    changed, count = re.subn(rf"^{key} =.*\n", lambda _: line, rest, count=1, flags=re.MULTILINE)
+    assert count == 1, f"no key {key}"
+    return before + header + changed
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., Path]:
+    """Build the empty folders of a telescope, and the shipped configuration for them.
+
+    Returns a function of ``{(section, key): value}`` that gives the path of the file.
+    """
+
+    def make(changes: dict[tuple[str, str], str | None] | None = None) -> Path:
+        base = tmp_path / "lst"
+        for folder in INPUT_FOLDERS:
+            (base / folder).mkdir(parents=True, exist_ok=True)
+        text = SHIPPED.read_text(encoding="utf-8").replace("base = ~/lst", f"base = {base}")
+        assert str(base) in text
+        for (section, key), value in (changes or {}).items():
+            text = change_key(text, section, key, value)
+        path = tmp_path / "sequencer.cfg"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_settings(make_config: Callable[..., Path]) -> Callable[..., Settings]:
+    """Like ``make_config``, and read."""
+    return lambda changes=None: load_settings(make_config(changes), "LST1")
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """Settings of an empty telescope."""
+    return make_settings()
+
+
+@pytest.fixture
+def night() -> Night:
+    """The night of the examples."""
+    return Night(date(2020, 1, 27))
+
+
+@pytest.fixture
+def layout(settings: Settings, night: Night) -> Layout:
+    """Paths of the night of the examples."""
+    return Layout(settings, night)

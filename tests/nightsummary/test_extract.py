@@ -1,0 +1,170 @@
+"""From runs to sequences: nothing is lost, and what cannot be done says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osa.errors import InputError
+from osa.model.run import RunEntry
+from osa.model.sequence import NightPlan, SequenceKind
+from osa.nightsummary.choice import Request
+from osa.nightsummary.extract import extract
+
+Make = Callable[..., RunEntry]
+RAW = Path("/raw/20200127")
+
+
+@pytest.fixture
+def night(run_entry: Make) -> tuple[RunEntry, ...]:
+    """Two DRS4, two calibration and two DATA runs and one of another type, out of order."""
+    return (
+        run_entry(1875, "DATA", 60, 3),
+        run_entry(1870, "DRS4", 0, 1),
+        run_entry(1871, "DRS4", 10, 1),
+        run_entry(1872, "PEDCALIB", 20, 2),
+        run_entry(1873, "CALI", 30, 2),
+        run_entry(1874, "DATA", 40, 2),
+        run_entry(1876, "ERROR", 70, 1),
+    )
+
+
+def all_there(runs: tuple[RunEntry, ...]) -> dict[int, tuple[int, ...]]:
+    return {entry.run: tuple(range(entry.n_subruns)) for entry in runs}
+
+
+def plan(runs: tuple[RunEntry, ...], **changes: object) -> NightPlan:
+    arguments = {"telescope": "LST1", "raw_dir": RAW, "raw_subruns": all_there(runs)} | changes
+    return extract(runs, **arguments)  # type: ignore[arg-type]
+
+
+def skipped(result: NightPlan) -> dict[int, str]:
+    return {run.run: run.reason for run in result.skipped}
+
+
+def test_a_whole_night(night: tuple[RunEntry, ...]) -> None:
+    result = plan(night, pointing=lambda entry: (f"S{entry.run}", "ON"))
+    calibration, first, second = result.sequences
+    assert (calibration.number, calibration.parent, calibration.run) == (0, None, 1873)
+    assert calibration.kind is SequenceKind.CALIBRATION
+    assert (calibration.name, calibration.subruns, calibration.n_subruns) == ("LST1_01873", (0, 1), 2)
+    assert (calibration.drs4_run, calibration.calibration_run) == (1871, 1873)
+    assert (calibration.source, calibration.wobble) == (None, None)
+    assert [(s.number, s.parent, s.run) for s in (first, second)] == [(1, 0, 1874), (2, 0, 1875)]
+    assert [(s.drs4_run, s.calibration_run) for s in (first, second)] == [(1871, 1873)] * 2
+    assert (first.source, first.wobble, second.source) == ("S1874", "ON", "S1875")
+    assert all(sequence.blocked is None for sequence in result.sequences)
+    assert skipped(result) == {
+        1870: "not needed: run 01871 was chosen",
+        1872: "not needed: run 01873 was chosen",
+        1876: "type ERROR is not processed",
+    }
+
+
+def test_pointing_is_asked_once_for_each_data_sequence(night: tuple[RunEntry, ...]) -> None:
+    asked = []
+
+    def pointing(entry: RunEntry) -> tuple[None, None]:
+        asked.append(entry.run)
+        return None, None
+
+    plan(night, pointing=pointing, left_out={1875: "dark"})
+    assert asked == [1874]
+
+
+def test_gaps_are_reported(night: tuple[RunEntry, ...]) -> None:
+    result = plan(night, raw_subruns=all_there(night) | {1875: (0, 2, 3)})
+    sequence = result.by_run(1875)
+    assert sequence is not None
+    assert (sequence.subruns, sequence.absent_subruns, sequence.blocked) == ((0, 2, 3), (1,), None)
+
+
+def test_data_without_raw_files_is_blocked(night: tuple[RunEntry, ...]) -> None:
+    raw = all_there(night)
+    del raw[1874]
+    result = plan(night, raw_subruns=raw)
+    assert [s.blocked for s in result.data] == [f"no raw files in {RAW}", None]
+    assert [s.number for s in result.data] == [1, 2]
+
+
+def test_left_out_runs_are_skipped_with_the_reason(night: tuple[RunEntry, ...]) -> None:
+    result = plan(night, left_out={1873: "wrong filter", 1874: "doors $(closed)", 1999: "typo"})
+    assert result.choice.calibration_run == 1872
+    assert [s.run for s in result.data] == [1875]
+    assert result.data[0].number == 1
+    assert skipped(result)[1873] == "left out: wrong filter"
+    assert skipped(result)[1874] == "left out: doors $(closed)"
+    assert "run 01999 is to be left out but is not in the night summary" in result.choice.explanation
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [("CALI", "no usable calibration run in this night"), ("DRS4", "no usable DRS4 run in this night")],
+)
+def test_data_is_blocked_without_calibration(night: tuple[RunEntry, ...], label: str, reason: str) -> None:
+    labels = {"CALI", "PEDCALIB"} if label == "CALI" else {"DRS4"}
+    result = plan(tuple(entry for entry in night if entry.label not in labels))
+    assert [s.blocked for s in result.data] == [reason] * 2
+    if label == "CALI":
+        assert result.calibration is None
+        assert [s.parent for s in result.data] == [None, None]
+        assert skipped(result)[1871] == "not needed: there is no usable calibration run"
+    else:
+        assert result.calibration is not None
+        assert result.calibration.blocked == reason
+
+
+def test_all_reasons_are_told(night: tuple[RunEntry, ...]) -> None:
+    result = plan(night, raw_subruns={})
+    assert result.data[0].blocked == f"no raw files in {RAW}; no usable calibration run in this night"
+    assert skipped(result)[1873] == "no raw file of its first sub-run"
+
+
+def test_night_with_calibration_only(night: tuple[RunEntry, ...]) -> None:
+    result = plan(tuple(entry for entry in night if entry.label != "DATA"))
+    assert [s.run for s in result.sequences] == [1873]
+    assert result.data == ()
+
+
+def test_empty_night() -> None:
+    result = plan(())
+    assert (result.sequences, result.skipped) == ((), ())
+
+
+def test_requests(night: tuple[RunEntry, ...]) -> None:
+    result = plan(night, drs4=Request(1870, "given"), calibration=Request(1872, "given"))
+    assert result.calibration is not None
+    assert (result.calibration.run, result.calibration.drs4_run) == (1872, 1870)
+    assert skipped(result)[1871] == "not needed: run 01870 was chosen"
+    with pytest.raises(InputError, match="is of type DATA"):
+        plan(night, calibration=Request(1874, "given"))
+
+
+LABELS = st.sampled_from(["DRS4", "CALI", "DATA", "ERROR"])
+
+
+@given(
+    st.lists(st.tuples(LABELS, st.integers(0, 300), st.sets(st.integers(0, 3)), st.booleans()), max_size=12)
+)
+def test_no_run_is_lost(spec: list[tuple[str, int, set[int], bool]]) -> None:
+    from datetime import UTC, datetime, timedelta
+
+    evening = datetime(2020, 1, 27, 20, tzinfo=UTC)
+    runs = tuple(
+        RunEntry(n, 3, label, evening + timedelta(minutes=minute))
+        for n, (label, minute, _, _) in enumerate(spec, start=1)
+    )
+    raw = {n: tuple(sorted(subruns)) for n, (_, _, subruns, _) in enumerate(spec, start=1) if subruns}
+    left_out = {n: "no" for n, (*_, out) in enumerate(spec, start=1) if out}
+    result = plan(runs, raw_subruns=raw, left_out=left_out)
+    shown = [s.run for s in result.sequences] + [run.run for run in result.skipped]
+    if result.choice.drs4_run is not None:
+        shown.append(result.choice.drs4_run)
+    assert sorted(shown) == [entry.run for entry in runs]
+    assert [s.number for s in result.data] == list(range(1, len(result.data) + 1))
+    usable = result.choice.drs4_run is not None and result.choice.calibration_run is not None
+    assert all((s.blocked is None) == (usable and bool(s.subruns)) for s in result.data)

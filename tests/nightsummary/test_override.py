@@ -1,0 +1,96 @@
+"""The override of a night."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osa.errors import InputError
+from osa.nightsummary.override import Override, parse_override, read_override
+
+PATH = Path("/night/NightSummary_20200127.override")
+FULL = """\
+# on shift
+calibration_run = 01878
+drs4_run=1877
+
+[leave out]
+01875 = camera doors were closed = bad
+01873 = wrong filter
+"""
+
+
+@pytest.mark.parametrize(
+    "text", [FULL, "\ufeff" + FULL, FULL.replace("\n", " \r\n"), FULL.replace(" = ", "=")]
+)
+def test_reads_runs_and_reasons(text: str) -> None:
+    override = parse_override(text, PATH)
+    assert (override.drs4_run, override.calibration_run) == (1877, 1878)
+    assert list(override.left_out) == [1875, 1873]
+    assert override.left_out[1873] == "wrong filter"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "[leave out]\n", "\n\n"])
+def test_may_say_nothing(text: str) -> None:
+    assert parse_override(text, PATH) == Override(left_out={})
+
+
+def test_missing_file_says_nothing(tmp_path: Path) -> None:
+    override = read_override(tmp_path / "none.override")
+    assert (override.drs4_run, override.calibration_run, dict(override.left_out)) == (None, None, {})
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_override(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("drs4 = 1", "'drs4': unknown key; expected drs4_run or calibration_run"),
+        (
+            "01875 = dark",
+            "'01875': unknown key; expected drs4_run or calibration_run; runs to leave out go below",
+        ),
+        ("drs4_run = x", "'drs4_run': 'x'; expected a run number"),
+        ("drs4_run = 0", "'drs4_run': '0'; expected a run number"),
+        ("drs4_run =", "'drs4_run': ''; expected a run number"),
+        ("drs4_run = $(touch x)", "'drs4_run': '$(touch x)'; expected a run number"),
+        ("drs4_run", "'drs4_run': expected key = value"),
+        ("drs4_run = 1\n\ndrs4_run = 1", "'drs4_run': is in line 1 already"),
+        ("[left]\n1 = 2", "unknown section '[left]'; expected [leave out]"),
+        ("[leave out]\n1 =", "'1': expected the reason"),
+        ("[leave out]\nabc = dark", "'abc': expected a run number"),
+        ("[leave out]\n../1 = dark", "'../1': expected a run number"),
+        ("[leave out]\ndrs4_run = 1", "'drs4_run': expected a run number such as 01875; drs4_run goes above"),
+        ("[leave out]\n1 = \x1b[2J", "expected a reason in printable characters"),
+        ("[leave out]\n1 = a\n01 = b", "'01': run 00001 is in line 2 already"),
+    ],
+)
+def test_names_file_line_and_key(text: str, fault: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_override(text, PATH)
+    heading, line = str(caught.value).split("\n  ")
+    assert heading == f"override {PATH} has 1 fault(s):"
+    number = text.count("\n") + (0 if "[left]" in text else 1)
+    assert line.startswith(f"{PATH}:{number}: {fault}") or (
+        fault in line and line.startswith(f"{PATH}:{number}:")
+    )
+
+
+def test_all_faults_in_one_message() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_override("drs4_run = a\ncalibration_run = b\nx\n[leave out]\n5 =\n", PATH)
+    assert "has 4 fault(s)" in str(caught.value)
+
+
+@given(st.text() | st.text("01=[]leave out\ndrs4_run#\r\t "))
+def test_never_fails_but_with_input_error(text: str) -> None:
+    try:
+        parse_override(text, PATH)
+    except InputError as error:
+        assert all(line.isprintable() for line in str(error).split("\n"))

@@ -1,0 +1,107 @@
+"""A night planned from its files; who has the say on the calibration; and what is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from osa.errors import InputError
+from osa.layout import Layout
+from osa.nightsummary.plan import plan_night
+
+NIGHT = """\
+01870    1 DRS4  2020-01-27 19:31:44 nan nan nan nan nan nan
+01871    1 DRS4  2020-01-27 19:51:44 nan nan nan nan nan nan
+01872    1 CALI  2020-01-27 20:13:43 nan nan nan nan nan nan
+01873    1 CALI  2020-01-27 20:23:43 nan nan nan nan nan nan
+01874    2 DATA  2020-01-27 20:44:13 nan nan nan nan nan nan
+01875    2 DATA  2020-01-27 21:05:44 nan nan nan nan nan nan
+01876    1 ERROR 2020-01-27 21:45:44 nan nan nan nan nan nan
+01877    1 DRS4  2020-01-28 04:51:44 nan nan nan nan nan nan
+"""
+
+
+def fill(layout: Layout, override: str | None = None) -> Layout:
+    layout.night_summary.write_text(NIGHT, encoding="ascii")
+    for line in NIGHT.splitlines():
+        run, subruns, *_ = line.split()
+        for subrun in range(int(subruns)):
+            layout.raw_file(int(run), subrun).write_bytes(b"x")
+    layout.target_log.write_text("0 TrackStart 83.6331 22.0145 Crab\n", encoding="ascii")
+    if override is not None:
+        layout.override.write_text(override, encoding="utf-8")
+    return layout
+
+
+def test_plans_a_night(layout: Layout) -> None:
+    plan = plan_night(fill(layout, "[leave out]\n01875 = doors were closed\n"))
+    assert [s.run for s in plan.sequences] == [1873, 1874]
+    assert plan.data[0].source == "Crab"
+    assert plan.data[0].wobble is None
+    assert {run.run: run.reason for run in plan.skipped} == {
+        1870: "not needed: run 01871 was chosen",
+        1872: "not needed: run 01873 was chosen",
+        1875: "left out: doors were closed",
+        1876: "type ERROR is not processed",
+        1877: "not needed: run 01871 was chosen",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "override", "configured", "chosen", "said"),
+    [
+        (None, None, "", 1871, "DRS4 run 01871: the last of 2 before the calibration run 01873"),
+        (None, None, "1870", 1870, "DRS4 run 01870: as [CALIBRATION] of "),
+        (None, "1877", "1870", 1877, "DRS4 run 01877: as NightSummary_20200127.override says"),
+        (None, "1877", "", 1877, "DRS4 run 01877: as NightSummary_20200127.override says"),
+        (1870, "1877", "1871", 1870, "DRS4 run 01870: as given with --drs4-run"),
+        (1870, None, "", 1870, "DRS4 run 01870: as given with --drs4-run"),
+    ],
+)
+def test_who_has_the_say(
+    make_layout: Callable[..., Layout],
+    given: int | None,
+    override: str | None,
+    configured: str,
+    chosen: int,
+    said: str,
+) -> None:
+    layout = fill(make_layout(drs4_run=configured), override and f"drs4_run = {override}\n")
+    choice = plan_night(layout, drs4_run=given).choice
+    assert (choice.drs4_run, choice.calibration_run) == (chosen, 1873)
+    assert any(sentence.startswith(said) for sentence in choice.explanation)
+
+
+def test_calibration_run_is_asked_for_in_the_same_way(layout: Layout) -> None:
+    fill(layout, "calibration_run = 1872\n")
+    assert plan_night(layout).choice.calibration_run == 1872
+    choice = plan_night(layout, calibration_run=1873).choice
+    assert "calibration run 01873: as given with --calibration-run" in choice.explanation
+
+
+def test_contradictions_are_told(layout: Layout) -> None:
+    fill(layout, "drs4_run = 1870\n[leave out]\n1870 = bad\n")
+    with pytest.raises(InputError, match=r"DRS4 run 01870 \(as NightSummary_20200127.override says\)"):
+        plan_night(layout)
+
+
+def test_missing_night_summary(layout: Layout) -> None:
+    with pytest.raises(InputError, match="there is no night summary"):
+        plan_night(layout)
+
+
+def test_faults_of_the_override_stop_the_plan(layout: Layout) -> None:
+    with pytest.raises(InputError, match="unknown key"):
+        plan_night(fill(layout, "typo = 1\n"))
+
+
+def test_planning_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, osa.nightsummary.plan; "
+        "print([m for m in ('numpy', 'astropy', 'scipy', 'ctapipe') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from osa.errors import OsaError
+from osa.system import files
+from osa.system.files import append_line, publish, sha256, sync_directory, verified_move, write_text
+
+FAULTS = [errno.ENOSPC, errno.EIO]
+
+
+@pytest.fixture
+def break_os(monkeypatch):
+    """Make a function of ``os`` fail from its n-th call on."""
+
+    def make(name: str, code: int, *, after: int = 0) -> None:
+        real, calls = getattr(os, name), []
+
+        def broken(*args, **kwargs):
+            calls.append(args)
+            if len(calls) > after:
+                raise OSError(code, os.strerror(code))
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, broken)
+
+    return make
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder on another file system."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
+    if folder.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("/dev/shm is on the file system of the temporary files")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def as_user():
+    """Be somebody who may not do everything, in a folder that everybody may enter."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
+    folder.chmod(0o777)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# -------------------------------------------------------------------------- write_text
+
+
+def test_a_file_is_written_whole_with_its_folders(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    write_text(path, "é\n", mode=0o755)
+    assert path.read_bytes() == "é\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o755
+    assert names(path.parent) == {"file.txt"}
+
+
+def test_a_file_is_replaced(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old and longer")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_the_target_of_a_link_is_left_alone(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "file.txt").symlink_to("precious")
+    write_text(tmp_path / "file.txt", "new")
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert (tmp_path / "file.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("code", FAULTS)
+@pytest.mark.parametrize("function", ["fsync", "replace", "fchmod"])
+def test_a_fault_leaves_the_old_content_and_nothing_else(tmp_path, break_os, function, code):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    break_os(function, code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == {"file.txt"}
+
+
+def test_text_that_cannot_be_encoded_leaves_nothing(tmp_path):
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "file.txt", "\ud800")
+    assert names(tmp_path) == set()
+
+
+def test_the_name_is_made_durable(tmp_path, break_os):
+    break_os("fsync", errno.EIO, after=1)  # the second is that of the folder
+    with pytest.raises(OSError, match="Input/output error"):
+        write_text(tmp_path / "file.txt", "new")
+
+
+def test_a_folder_that_may_not_be_written(as_user):
+    folder = as_user / "closed"
+    folder.mkdir(mode=0o555)
+    with pytest.raises(PermissionError):
+        write_text(folder / "file.txt", "new")
+    assert names(folder) == set()
+
+
+# ------------------------------------------------------------------------- append_line
+
+
+def test_lines_are_appended(tmp_path):
+    path = tmp_path / "a" / "log"
+    append_line(path, "one")
+    append_line(path, "two é")
+    assert path.read_text(encoding="utf-8") == "one\ntwo é\n"
+
+
+def test_a_torn_line_is_ended_first(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("one\ntw")
+    append_line(path, "three")
+    assert path.read_text() == "one\ntw\nthree\n"
+
+
+@pytest.mark.parametrize("line", ["a\nb", "a\n", "a\0b"])
+def test_more_than_one_line_is_refused(tmp_path, line):
+    with pytest.raises(ValueError, match="not one line"):
+        append_line(tmp_path / "log", line)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_a_line_that_is_not_durable_is_an_error(tmp_path, break_os, code):
+    break_os("fsync", code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        append_line(tmp_path / "log", "one")
+
+
+def test_a_line_written_in_part_is_an_error_and_does_not_spoil_the_next(tmp_path, monkeypatch):
+    path, write = tmp_path / "log", os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+    with pytest.raises(OSError, match="only in part"):
+        append_line(path, "first")
+    monkeypatch.undo()
+    append_line(path, "second")
+    assert path.read_text() == "fir\nsecond\n"
+
+
+def _append_many(path: Path, writer: int) -> None:
+    for number in range(50):
+        append_line(path, f"{writer} {number} " + str(writer) * 200)
+
+
+def test_concurrent_writers_do_not_mix(tmp_path):
+    path = tmp_path / "log"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_append_many, args=(path, writer)) for writer in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    expected = {f"{writer} {number} " + str(writer) * 200 for writer in range(4) for number in range(50)}
+    lines = path.read_text().split("\n")
+    assert len(lines) == 201
+    assert set(lines) == expected | {""}
+
+
+# ----------------------------------------------------------------------------- publish
+
+
+def test_a_file_gets_its_final_name(tmp_path):
+    made = tmp_path / "made"
+    made.write_text("x")
+    publish(made, tmp_path / "a" / "final")
+    assert (tmp_path / "a" / "final").read_text() == "x"
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("code", FAULTS)
+def test_a_file_that_cannot_be_flushed_gets_no_final_name(tmp_path, break_os, code):
+    made, final = tmp_path / "made", tmp_path / "final"
+    made.write_text("x")
+    break_os("fsync", code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        publish(made, final)
+    assert names(tmp_path) == {"made"}
+
+
+def test_the_file_is_flushed_before_its_name_and_the_name_after(tmp_path, monkeypatch):
+    made, final, order = tmp_path / "made", tmp_path / "final", []
+    made.write_text("x")
+    monkeypatch.setattr(files, "_sync_file", lambda path: order.append(("flush", path)))
+    monkeypatch.setattr(files, "sync_directory", lambda path: order.append(("names", path)))
+    monkeypatch.setattr(os, "replace", lambda a, b: order.append(("rename", a)))
+    publish(made, final)
+    assert order == [("flush", made), ("rename", made), ("names", tmp_path)]
+
+
+def test_names_of_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        sync_directory(tmp_path / "missing")
+
+
+def test_hash_of_a_file_longer_than_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BLOCK", 4)
+    (tmp_path / "file").write_bytes(b"abc" * 5)
+    (tmp_path / "other").write_bytes(b"abc" * 4 + b"abd")
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 5).hexdigest()
+    assert sha256(tmp_path / "file") != sha256(tmp_path / "other")
+
+
+# ----------------------------------------------------------------------- verified_move
+
+
+@pytest.fixture(params=["same file system", "other file system"])
+def target(request, tmp_path):
+    if request.param == "same file system":
+        return tmp_path / "final" / "product.h5"
+    return request.getfixturevalue("elsewhere") / "final" / "product.h5"
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "work" / "product.h5"
+    path.parent.mkdir()
+    path.write_bytes(b"content" * 1000)
+    return path
+
+
+def test_a_file_is_moved(source, target):
+    content = source.read_bytes()
+    assert verified_move(source, target) is True
+    assert target.read_bytes() == content
+    assert not source.exists()
+    assert names(target.parent) == {"product.h5"}
+
+
+def test_a_move_that_was_done_is_not_done_again(source, target):
+    verified_move(source, target)
+    assert verified_move(source, target) is False
+    assert target.exists()
+
+
+def test_a_move_without_source_and_target_is_an_error(tmp_path, target):
+    with pytest.raises(OsaError, match="neither it nor"):
+        verified_move(tmp_path / "missing", target)
+
+
+def test_the_same_file_at_the_target_ends_a_move_that_was_cut_short(source, target):
+    target.parent.mkdir()
+    shutil.copy(source, target)
+    assert verified_move(source, target) is True
+    assert target.exists()
+    assert not source.exists()
+
+
+def test_another_file_at_the_target_is_kept_and_so_is_the_source(source, target):
+    target.parent.mkdir()
+    target.write_bytes(b"other")
+    content = source.read_bytes()
+    with pytest.raises(OsaError, match="differs from"):
+        verified_move(source, target)
+    assert (target.read_bytes(), source.read_bytes()) == (b"other", content)
+
+
+@pytest.mark.parametrize("code", FAULTS)
+@pytest.mark.parametrize("after", range(2))
+def test_the_source_stays_until_the_target_is_durable(source, target, break_os, code, after):
+    content = source.read_bytes()
+    break_os("fsync", code, after=after)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        verified_move(source, target)
+    kept = source if source.exists() else target
+    assert kept.read_bytes() == content
+    assert not target.parent.exists() or names(target.parent) <= {"product.h5"}
+
+
+def test_the_same_file_at_the_target_is_made_durable_first(source, target, break_os):
+    target.parent.mkdir()
+    shutil.copy(source, target)
+    break_os("fsync", errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        verified_move(source, target)
+    assert source.exists()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("moment", ["in the copy", "before the rename", "before the unlink"])
+def test_a_move_across_can_be_killed_anywhere(source, elsewhere, monkeypatch, moment):
+    content, target = source.read_bytes(), elsewhere / "product.h5"
+
+    def die(*_args, **_kwargs):
+        raise Killed
+
+    def copy_half(_source, partial, **_kwargs):
+        Path(partial).write_bytes(content[: len(content) // 2])
+        raise Killed
+
+    def rename_or_die(made, final, *, replace=os.replace):
+        if Path(made).parent == Path(final).parent:
+            raise Killed
+        replace(made, final)
+
+    with monkeypatch.context() as patch:
+        if moment == "in the copy":
+            patch.setattr(shutil, "copy2", copy_half)
+        elif moment == "before the rename":
+            patch.setattr(os, "replace", rename_or_die)
+        # SIGKILL gives no time to tidy up, so nothing that tidies up may count.
+        patch.setattr(Path, "unlink", die)
+        with pytest.raises(Killed):
+            verified_move(source, target)
+    assert source.read_bytes() == content
+    if target.exists():
+        assert target.read_bytes() == content
+    assert verified_move(source, target) is True
+    assert target.read_bytes() == content
+    assert not source.exists()
+    assert names(elsewhere) == {"product.h5"}
+
+
+def test_a_copy_that_differs_is_not_moved(source, elsewhere, monkeypatch):
+    monkeypatch.setattr(shutil, "copy2", lambda _source, copy: Path(copy).write_bytes(b"torn"))
+    with pytest.raises(OsaError, match="differs from it: not moved"):
+        verified_move(source, elsewhere / "product.h5")
+    assert source.exists()
+    assert names(elsewhere) == set()
+
+
+def test_a_full_target_leaves_the_source(source, elsewhere, monkeypatch):
+    def full(_source, copy):
+        Path(copy).write_bytes(b"cont")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(OSError, match="No space"):
+        verified_move(source, elsewhere / "product.h5")
+    assert source.exists()
+    assert names(elsewhere) == set()
+
+
+def test_a_boundary_that_only_the_kernel_sees_is_crossed_by_copy(source, tmp_path, monkeypatch):
+    """A bind mount has the same device number, and rename fails there all the same."""
+    replace, target = os.replace, tmp_path / "mount" / "product.h5"
+
+    def refuse(made, final):
+        if Path(made).parent != Path(final).parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(made, final)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert verified_move(source, target) is True
+    assert target.exists()
+    assert not source.exists()
+
+
+def test_a_file_moved_to_itself_is_not_lost(source, tmp_path):
+    (tmp_path / "alias").symlink_to(source.parent)
+    assert verified_move(source, source) is False
+    assert verified_move(source, tmp_path / "alias" / source.name) is False
+    assert source.exists()
+
+
+def test_a_target_that_is_a_link_to_the_source_does_not_lose_it(source, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(source)
+    with pytest.raises(OsaError, match="is a symbolic link"):
+        verified_move(source, link)
+    assert source.exists()
+
+
+def test_a_dangling_link_at_the_target_is_not_followed(source, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OsaError, match="is a symbolic link"):
+        verified_move(source, link)
+    assert source.exists()
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from osa import config
+from osa.config import find_configuration, load_settings
+from osa.errors import ConfigurationError
+
+SHIPPED = Path(__file__).parents[1] / "cfg" / "sequencer.cfg"
+
+
+def line_of(path: Path, start: str, section: str | None = None) -> int:
+    """Number of the first line that begins so, after the header of a section."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    first = lines.index(f"[{section}]") if section else 0
+    return next(number for number, line in enumerate(lines, 1) if number > first and line.startswith(start))
+
+
+def faults(path: Path, telescope: str = "LST1") -> list[str]:
+    """The faults of a file, one a line, without the heading."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, telescope)
+    heading, *found = str(caught.value).split("\n  ")
+    assert str(path) in heading
+    assert found, f"no list of faults in: {heading}"
+    return found
+
+
+def only_fault(path: Path, telescope: str = "LST1") -> str:
+    found = faults(path, telescope)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+# ------------------------------------------------------------------------ what is read
+
+
+def test_the_shipped_configuration_is_whole(settings, tmp_path):
+    assert settings.telescope_name == "LST1"
+    assert settings.telescope.tel_id == 1
+    assert settings.telescope.nightoffset == timedelta(hours=16)
+    assert settings.telescope.raw_dir == tmp_path / "lst" / "R0"
+    assert settings.telescope.closer_dir == tmp_path / "lst" / "OSA" / "Closer"
+    assert settings.production.dl2_prod_id == settings.production.prod_id == "v0.1.0"
+    assert settings.lstchain.dl1_config is None
+    assert settings.lstchain.time_calibration is True
+    assert settings.lstchain.separate_programs == frozenset()
+    assert settings.calibration.drs4_run is None
+    assert settings.analysis.maxtryfailed == 2
+    assert settings.data_job.memory == 8192
+    assert settings.data_job.walltime == timedelta(hours=6)
+    assert settings.scheduler.backend == "auto"
+    assert settings.local.max_cores is None
+    assert (settings.slurm.account, settings.slurm.partition) == ("dpps", "short")
+
+
+def test_the_packaged_configuration_is_the_shipped_one():
+    packaged = Path(config.__file__).parent / "data" / "sequencer.cfg"
+    assert packaged.read_bytes() == SHIPPED.read_bytes()
+
+
+def test_outputs_need_not_exist_and_are_not_made(settings):
+    assert not settings.telescope.dl1_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        pytest.param(lambda text: b"\xef\xbb\xbf" + text.encode(), id="byte order mark"),
+        pytest.param(lambda text: text.replace("\n", "\r\n").encode(), id="CRLF"),
+        pytest.param(lambda text: text.replace("maxtryfailed", "MAXTRYFAILED").encode(), id="capitals"),
+        pytest.param(lambda text: text.replace(" = ", ": ").encode(), id="colons"),
+        pytest.param(lambda text: text.replace("drs4_events = ", "drs4_events=").encode(), id="no blanks"),
+    ],
+)
+def test_forms_of_the_file_make_no_difference(make_config, encode):
+    path = make_config()
+    plain = load_settings(path, "LST1")
+    path.write_bytes(encode(path.read_text(encoding="utf-8")))
+    assert load_settings(path, "LST1") == plain
+
+
+def test_indented_keys_are_keys(make_config):
+    path = make_config()
+    plain = load_settings(path, "LST1")
+    edit(path, "drs4_run =\ncalibration_run =\n", "  drs4_run =\n  calibration_run =\n")
+    assert load_settings(path, "LST1") == plain
+
+
+def test_unknown_keys_are_found_where_keys_are_indented(make_config):
+    path = make_config()
+    edit(path, "drs4_run =\ncalibration_run =\n", "  drs4_run =\n  calibration_run =\n  drs4run = 5\n")
+    fault = only_fault(path)
+    assert f"{path}:{line_of(path, '  drs4run')}: [CALIBRATION] drs4run: unknown key" in fault
+
+
+def test_steps_may_go_on_in_the_next_line(make_settings):
+    settings = make_settings({("LSTCHAIN", "separate_programs"): "datacheck,\n    r0_to_dl1"})
+    assert settings.lstchain.separate_programs == {"datacheck", "r0_to_dl1"}
+
+
+def test_a_line_that_goes_on_is_not_taken_for_a_key(make_config):
+    path = make_config({("LSTCHAIN", "separate_programs"): "datacheck,\n    bogus = 1"})
+    fault = only_fault(path)
+    assert "[LSTCHAIN] separate_programs" in fault
+    assert "does not know bogus = 1" in fault
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        (("DATA JOB", "memory"), "500 MB", 500),
+        (("DATA JOB", "memory"), "1.5gb", 1536),
+        (("DATA JOB", "memory"), "0.2 MB", 1),
+        (("DATA JOB", "walltime"), "1-12:00:01", timedelta(days=1, hours=12, seconds=1)),
+        (("DATA JOB", "walltime"), "100:00:00", timedelta(hours=100)),
+        (("DATA JOB", "cpus"), "16", 16),
+    ],
+)
+def test_resources_of_a_job(make_settings, key, text, value):
+    assert getattr(make_settings({key: text}).data_job, key[1]) == value
+
+
+@pytest.mark.parametrize("text", ["no", "No", "NO"])
+def test_yes_and_no(make_settings, text):
+    assert make_settings({("LSTCHAIN", "flatfield_heuristic"): text}).lstchain.flatfield_heuristic is False
+
+
+# ---------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "message"),
+    [
+        ("LST1", "tel_id", "one", "whole number above 0"),
+        ("LST1", "tel_id", "0", "whole number above 0"),
+        ("LST1", "tel_id", "-1", "whole number above 0"),
+        ("LST1", "tel_id", "1.0", "whole number above 0"),
+        ("LST1", "nightoffset", "24", "hours from 0 to 24"),
+        ("LST1", "nightoffset", "-1", "hours from 0 to 24"),
+        ("LST1", "nightoffset", "nan", "hours from 0 to 24"),
+        ("LST1", "raw_dir", "/nowhere/at/all", "directory does not exist"),
+        ("LST1", "raw_dir", "~nobody-of-that-name/R0", "directory does not exist"),
+        ("LST1", "raw_dir", "", "must not be empty"),
+        ("LST1", "raw_dir", "%(bais)s/R0", "bais"),
+        ("LST1", "raw_dir", "%j/R0", "cannot be filled in"),
+        ("LST1", "raw_dir", "%(raw_dir)s", "cannot be filled in"),
+        ("LST1", "raw_dir", "$NOT_SET_ANYWHERE/R0", "$NOT_SET_ANYWHERE is not set"),
+        ("LST1", "raw_dir", "${NOT_SET_ANYWHERE}/R0", "${NOT_SET_ANYWHERE} is not set"),
+        ("LST1", "raw_dir", "$(touch hacked)", "directory does not exist"),
+        ("LST1", "dl1_dir", "/data\n  /DL1", "on one line"),
+        ("LST1", "dl1_dir", "/data/\x07DL1", "cannot be printed"),
+        ("LST1", "dl1_dir", "/data/\0DL1", "cannot be printed"),
+        ("LST1", "dl1_dir", "/data/DL1  # final", "line of its own"),
+        ("PRODUCTION", "dl1_prod_id", "../v0.1", "letters, digits"),
+        ("PRODUCTION", "dl1_prod_id", "..", "letters, digits"),
+        ("PRODUCTION", "dl1_prod_id", "-o", "letters, digits"),
+        ("PRODUCTION", "dl1_prod_id", "v0;x", "letters, digits"),
+        ("PRODUCTION", "dl1_prod_id", "v0 x", "letters, digits"),
+        ("PRODUCTION", "dl1_prod_id", "$(touch x)", "letters, digits"),
+        ("PRODUCTION", "dl1_prod_id", "v0\n  x", "on one line"),
+        ("LSTCHAIN", "dl1_config", "nowhere.json", "file does not exist"),
+        ("LSTCHAIN", "time_calibration", "maybe", "wants yes or no"),
+        ("LSTCHAIN", "separate_programs", "dl1_to_dl2, dl3", "does not know dl3"),
+        ("CALIBRATION", "drs4_run", "x", "whole number above 0"),
+        ("DATA JOB", "memory", "8", "an amount such as"),
+        ("DATA JOB", "memory", "8 TB", "an amount such as"),
+        ("DATA JOB", "memory", "0 GB", "an amount such as"),
+        ("DATA JOB", "memory", "9" * 400 + " GB", "an amount such as"),
+        ("DATA JOB", "walltime", "6h", "a time such as"),
+        ("DATA JOB", "walltime", "00:00:00", "above zero"),
+        ("DATA JOB", "walltime", "00:99:00", "a time such as"),
+        ("DATA JOB", "walltime", "99999999999-00:00:00", "a time such as"),
+        ("SCHEDULER", "backend", "pbs", "auto, local or slurm"),
+        ("SLURM", "account", "--uid=0", "letters, digits"),
+    ],
+)
+def test_a_bad_value_is_told_with_its_place(make_config, section, key, text, message):
+    path = make_config({(section, key): text})
+    fault = only_fault(path)
+    assert f"{path}:{line_of(path, f'{key} =', section)}: [{section}] {key}: " in fault
+    assert message in fault
+
+
+def test_no_value_runs_anything(make_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    faults(make_config({("PRODUCTION", "prod_id"): "$(touch hacked)"}))
+    assert not (tmp_path / "hacked").exists()
+
+
+@given(st.text(min_size=1, max_size=20))
+@hypothesis_settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+def test_a_production_never_leads_out_of_its_folder(make_config, text):
+    path = make_config()
+    edit(path, "dl1_prod_id = %(prod_id)s", f"dl1_prod_id = {text}")
+    try:
+        prod_id = load_settings(path, "LST1").production.dl1_prod_id
+    except (ConfigurationError, UnicodeError):
+        return
+    finally:
+        path.unlink(missing_ok=True)
+    assert (Path("/final") / prod_id).resolve().parent == Path("/final")
+    assert not prod_id.startswith(("-", "."))
+
+
+def test_unknown_key(make_config):
+    path = make_config()
+    edit(path, "maxtryfailed = 2\n", "maxtryfailed = 2\nmaxtryfaild = 3\n")
+    fault = only_fault(path)
+    assert fault.startswith(f"{path}:{line_of(path, 'maxtryfaild')}: [ANALYSIS] maxtryfaild: unknown key")
+    assert "maxtryfailed" in fault
+
+
+def test_missing_key_is_told_with_the_line_of_its_section(make_config):
+    path = make_config({("ANALYSIS", "maxtryfailed"): None})
+    where = f"{path}:{line_of(path, '[ANALYSIS]')}"
+    assert only_fault(path) == f"{where}: [ANALYSIS] maxtryfailed: this key is missing"
+
+
+def test_missing_section(make_config):
+    path = make_config()
+    edit(path, "[SCHEDULER]\n", "")
+    assert any("section [SCHEDULER] is missing" in fault for fault in faults(path))
+
+
+def test_misspelt_section_is_both_missing_and_unknown(make_config):
+    path = make_config()
+    edit(path, "[ANALYSIS]", "[ANALISIS]")
+    unknown, missing = sorted(faults(path), key=lambda fault: "is missing" in fault)
+    assert unknown == f"{path}:{line_of(path, '[ANALISIS]')}: [ANALISIS] unknown section"
+    assert "section [ANALYSIS] is missing" in missing
+
+
+def test_telescope_that_is_not_there(make_config):
+    assert "no section [LST2]; telescopes there: LST1" in only_fault(make_config(), "LST2")
+
+
+def test_a_second_telescope_may_lack_its_folders_but_not_its_spelling(make_config):
+    path = make_config()
+    path.write_text(path.read_text(encoding="utf-8") + "\n[LST2]\ntel_id = 2\nraw_dir = /nowhere\n")
+    assert load_settings(path, "LST1").telescope.tel_id == 1
+    path.write_text(path.read_text(encoding="utf-8") + "rawdir = /nowhere\n")
+    assert f"{path}:{line_of(path, 'rawdir')}: [LST2] rawdir: unknown key" in only_fault(path)
+
+
+def test_all_faults_are_told_at_once(make_config):
+    path = make_config(
+        {
+            ("LST1", "tel_id"): "x",
+            ("PRODUCTION", "prod_id"): "../x",
+            ("ANALYSIS", "maxtryfailed"): None,
+            ("SLURM", "partition"): "a;b",
+        }
+    )
+    edit(path, "[LOCAL]\n", "[LOCAL]\nmax_cores =\ncores = 3\n")
+    found = faults(path)
+    expected = {
+        "[LST1] tel_id:",
+        "[PRODUCTION] prod_id:",
+        "[ANALYSIS] maxtryfailed:",
+        "[SLURM] partition:",
+        "[LOCAL] max_cores: stands there twice",
+        "[LOCAL] cores: unknown",
+    }
+    for fault in expected:
+        assert any(fault in line for line in found), fault
+    with pytest.raises(ConfigurationError, match=rf"has {len(found)} fault"):
+        load_settings(path, "LST1")
+
+
+def test_a_key_that_stands_twice(make_config):
+    path = make_config()
+    edit(path, "maxtryfailed = 2\n", "maxtryfailed = 2\nMaxTryFailed = 3\n")
+    first = line_of(path, "maxtryfailed")
+    assert only_fault(path) == (
+        f"{path}:{first + 1}: [ANALYSIS] maxtryfailed: stands there twice (first in line {first})"
+    )
+
+
+def test_a_section_that_stands_twice(make_config):
+    path = make_config()
+    path.write_text(path.read_text(encoding="utf-8") + "\n[ANALYSIS]\n")
+    assert "[ANALYSIS] stands there twice" in only_fault(path)
+
+
+def test_names_of_the_default_section_are_free(make_settings, tmp_path):
+    settings = make_settings({("LST1", "dl1_dir"): "%(base)s/elsewhere"})
+    assert settings.telescope.dl1_dir == tmp_path / "lst" / "elsewhere"
+
+
+def test_the_default_section_is_never_read_for_itself(make_config):
+    path = make_config({("SLURM", "account"): None})
+    edit(path, "[DEFAULT]\n", "[DEFAULT]\naccount = somebody\n")
+    assert "[SLURM] account: this key is missing" in only_fault(path)
+
+
+def test_reference_is_needed_without_time_calibration(make_config, tmp_path):
+    changes = {("LSTCHAIN", "time_calibration"): "no"}
+    assert "[LSTCHAIN] time_calibration_reference: has to name" in only_fault(make_config(changes))
+    (tmp_path / "reference.h5").touch()
+    changes["LSTCHAIN", "time_calibration_reference"] = "reference.h5"
+    settings = load_settings(make_config(changes), "LST1")
+    assert settings.lstchain.time_calibration_reference == tmp_path / "reference.h5"
+
+
+def test_line_above_the_first_section(make_config):
+    path = make_config()
+    path.write_text("tel_id = 1\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=rf"{path}:1: 'tel_id = 1' stands above"):
+        load_settings(path, "LST1")
+
+
+def test_lines_that_are_nothing(make_config):
+    path = make_config()
+    edit(path, "[SLURM]\n", "[SLURM]\njust words\n")
+    assert only_fault(path).startswith(f"{path}:{line_of(path, 'just words')}: 'just words")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe[LST1]", b"[LST1]\ntel_id = \xe9\n"])
+def test_a_file_that_is_no_text(tmp_path, content):
+    path = tmp_path / "a.cfg"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=f"{path} cannot be read"):
+        load_settings(path, "LST1")
+
+
+def test_a_file_that_is_a_folder(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_settings(tmp_path, "LST1")
+
+
+def test_an_empty_file_lacks_everything(tmp_path):
+    path = tmp_path / "empty.cfg"
+    path.touch()
+    assert any("no section [LST1]; telescopes there: none" in fault for fault in faults(path))
+
+
+# ------------------------------------------------------------------------------- paths
+
+
+def test_environment_variables_are_filled_in(make_settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSA_TEST_DATA", str(tmp_path / "data"))
+    settings = make_settings(
+        {("LST1", "dl1_dir"): "$OSA_TEST_DATA/DL1", ("LST1", "dl2_dir"): "${OSA_TEST_DATA}/DL2"}
+    )
+    assert settings.telescope.dl1_dir == tmp_path / "data" / "DL1"
+    assert settings.telescope.dl2_dir == tmp_path / "data" / "DL2"
+
+
+def test_home_is_filled_in(make_settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_settings({("LST1", "dl1_dir"): "~/DL1"}).telescope.dl1_dir == tmp_path / "DL1"
+
+
+def test_relative_paths_count_from_the_file_and_are_absolute(make_config, tmp_path, monkeypatch):
+    path = make_config({("LST1", "dl1_dir"): "final/DL1"})
+    monkeypatch.chdir(path.parent)
+    settings = load_settings(Path(path.name), "LST1")
+    assert settings.telescope.dl1_dir == tmp_path / "final" / "DL1"
+    assert settings.path == path
+
+
+# ---------------------------------------------------------------------- which file is it
+
+
+@pytest.fixture
+def candidates(tmp_path):
+    """A file for every place where a configuration is looked for, and the environment for it."""
+    home = tmp_path / "home"
+    personal = home / ".config/osa/sequencer.cfg"
+    personal.parent.mkdir(parents=True)
+    files = {"given": tmp_path / "given.cfg", "variable": tmp_path / "variable.cfg", "personal": personal}
+    for file in files.values():
+        file.touch()
+    return files, {"HOME": str(home), "OSA_CONFIG": str(files["variable"])}
+
+
+def test_the_given_file_is_first(candidates):
+    files, environment = candidates
+    assert find_configuration(files["given"], environment) == files["given"]
+
+
+def test_then_that_of_the_environment(candidates):
+    files, environment = candidates
+    assert find_configuration(None, environment) == files["variable"]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_then_the_personal_one(candidates, value):
+    files, environment = candidates
+    environment = {"HOME": environment["HOME"]} | ({} if value is None else {"OSA_CONFIG": value})
+    assert find_configuration(None, environment) == files["personal"]
+
+
+def test_then_the_packaged_one(tmp_path):
+    found = find_configuration(None, {"HOME": str(tmp_path)})
+    assert found == Path(config.__file__).parent / "data" / "sequencer.cfg"
+
+
+@pytest.mark.parametrize("name", ["missing.cfg", "~nobody-of-that-name/a.cfg"])
+def test_a_named_file_has_to_be_there(candidates, name):
+    _, environment = candidates
+    with pytest.raises(ConfigurationError, match=r"from -c\) does not exist"):
+        find_configuration(Path(name), environment)
+    with pytest.raises(ConfigurationError, match=r"from \$OSA_CONFIG\) does not exist"):
+        find_configuration(None, environment | {"OSA_CONFIG": name})
+
+
+def test_the_found_file_is_absolute(candidates, monkeypatch):
+    files, environment = candidates
+    monkeypatch.chdir(files["given"].parent)
+    assert find_configuration(Path("given.cfg"), environment) == files["given"]
+    assert os.path.isabs(find_configuration(None, environment | {"OSA_CONFIG": "given.cfg"}))

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Make a small night, analyse it and close it; the body of "make demo".
+# Arguments: folder of the night, its date (YYYY_MM_DD), backend.
+set -eu
+folder=$1 night=$2 backend=$3
+config=$folder/sequencer.cfg
+tag=$(echo "$night" | tr -d _)
+
+echo "== 1/4 a simulated night below $folder/"
+# Only ever a folder that this script made is removed.
+if [ -e "$folder" ]; then
+  [ -e "$folder/.demo" ] || { echo "$folder is there and is no demo night: choose another with DEMO=…" >&2; exit 2; }
+  rm -rf "$folder"
+fi
+mkdir -p "$folder"
+touch "$folder/.demo"
+simulatenight "$folder" -d "$night" --size tiny >/dev/null
+
+echo "== 2/4 sequencer: R0 to DL2"
+sequencer -c "$config" -d "$night" --backend "$backend"
+
+echo "== 3/4 closer: merge, move, close"
+closer -c "$config" -d "$night" -y
+
+echo "== 4/4 the night as it is now"
+sequencer -c "$config" -d "$night" -s
+
+prod=$(sed -n 's/^prod_id = //p' "$config")
+cat <<END
+
+The products lie here:
+  $folder/DL1/$tag/$prod/            DL1, muons/, datacheck/ (with plots), interleaved/
+  $folder/DL2/$tag/$prod/            DL2 of each sub-run, and merged for each run
+  $folder/calibration/$tag/$prod/    calibration, with plots
+  $folder/OSA/Closer/$tag/$prod/     NightFinished.txt
+  $folder/running_analysis/$tag/$prod/log/   logs of all tasks
+
+Look at them:
+  cat $folder/OSA/Closer/$tag/$prod/NightFinished.txt
+  .venv/bin/python -c "import pandas; print(pandas.read_hdf('$folder/DL2/$tag/$prod/dl2_LST-1.Run01874.h5', 'dl2/event/telescope/parameters/LST_LSTCam').describe())"
+END
