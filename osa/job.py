@@ -94,7 +94,11 @@ def _decide_one(state: SequenceState, hopeless: str, simulate: bool) -> Decision
         action = Action.SIMULATE if simulate else Action.SUBMIT
         return Decision(state, action, tasks, _absent(sequence))
     if state.exhausted and not state.live:
-        what = "" if sequence.kind is SequenceKind.CALIBRATION else f" of sub-runs {list_subruns(state.exhausted)}"
+        what = (
+            ""
+            if sequence.kind is SequenceKind.CALIBRATION
+            else f" of sub-runs {list_subruns(state.exhausted)}"
+        )
         return Decision(state, Action.VETO, note=f"a step{what} has failed too often in the same way")
     return Decision(state, Action.CHECK, note=_absent(sequence))
 

@@ -173,8 +173,7 @@ def read_night_state(
     for record in records:
         by_name[record.name].append(record)
     return tuple(
-        _sequence_state(layout, sequence, files, tuple(by_name[sequence.name]))
-        for sequence in plan.sequences
+        _sequence_state(layout, sequence, files, tuple(by_name[sequence.name])) for sequence in plan.sequences
     )
 
 

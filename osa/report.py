@@ -143,9 +143,7 @@ def notes(plan: NightPlan, decisions: Iterable[Decision]) -> list[str]:
     return lines
 
 
-def as_json(
-    layout: Layout, plan: NightPlan, decisions: Sequence[Decision], *, closed: bool
-) -> str:
+def as_json(layout: Layout, plan: NightPlan, decisions: Sequence[Decision], *, closed: bool) -> str:
     """Write table and notes for programs."""
     sequences = []
     for decision, row in zip(decisions, table_rows(decisions), strict=True):
@@ -162,9 +160,7 @@ def as_json(
         "prod_id": layout.settings.production.prod_id,
         "closed": closed,
         "sequences": sequences,
-        "skipped": [
-            {"run": run.run, "type": run.label, "reason": run.reason} for run in plan.skipped
-        ],
+        "skipped": [{"run": run.run, "type": run.label, "reason": run.reason} for run in plan.skipped],
         "calibration": {
             "drs4_run": plan.choice.drs4_run,
             "calibration_run": plan.choice.calibration_run,

@@ -48,15 +48,23 @@ class Parser(argparse.ArgumentParser):
 def add_night_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which night of which telescope is meant."""
     parser.add_argument(
-        "-c", "--config", type=Path, metavar="CFG",
+        "-c",
+        "--config",
+        type=Path,
+        metavar="CFG",
         help="configuration file (default: $OSA_CONFIG, ~/.config/osa/sequencer.cfg, packaged one)",
     )
     parser.add_argument(
-        "-d", "--date", metavar="YYYY_MM_DD",
+        "-d",
+        "--date",
+        metavar="YYYY_MM_DD",
         help="the night, by the date of its evening (default: last night, see NIGHTOFFSET)",
     )
     parser.add_argument(
-        "telescope", nargs="?", default="LST1", metavar="TEL",
+        "telescope",
+        nargs="?",
+        default="LST1",
+        metavar="TEL",
         help="section of the configuration (default: LST1)",
     )
 

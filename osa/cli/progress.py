@@ -89,9 +89,7 @@ class _Bar:
         self._next = time.monotonic() + 0.5
         records = self._current()
         ended = sum(not record.state.is_live for record in records)
-        self._progress.update(
-            self._task, total=len(records), completed=ended, description=_summary(records)
-        )
+        self._progress.update(self._task, total=len(records), completed=ended, description=_summary(records))
 
     def close(self) -> None:
         """Leave the bar as it is."""

@@ -42,7 +42,8 @@ def _parser() -> Parser:
         "--backend", choices=("auto", "local", "slurm"), help="who runs the jobs (default: as configured)"
     )
     parser.add_argument(
-        "--detach", action="store_true",
+        "--detach",
+        action="store_true",
         help="local backend: leave the tasks to a process in the background",
     )
     parser.add_argument("--drs4-run", type=int, metavar="RUN", help="use this DRS4 run")
@@ -55,10 +56,13 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.scheduler.select import select_scheduler
 
     layout = open_night(arguments)
+    closed = layout.night_finished.exists()
+    if closed and not layout.night_summary.exists():
+        note(_closed(layout))  # a night without data
+        return ExitCode.DONE
     scheduler = select_scheduler(layout.settings, arguments.backend)
     runs = {"drs4_run": arguments.drs4_run, "calibration_run": arguments.calibration_run}
     plan = plan_night(layout, **runs)
-    closed = layout.night_finished.exists()
     if not arguments.simulate and not closed:
         _submit_and_run(layout, plan, scheduler, detach=arguments.detach)
     decisions = _look(layout, plan, scheduler, simulate=True)
@@ -68,9 +72,7 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.NOT_COMPLETE
 
 
-def _look(
-    layout: Layout, plan: NightPlan, scheduler: Scheduler, *, simulate: bool
-) -> tuple[Decision, ...]:
+def _look(layout: Layout, plan: NightPlan, scheduler: Scheduler, *, simulate: bool) -> tuple[Decision, ...]:
     from osa.job import decide
     from osa.nightstate import read_night_state
 
@@ -78,9 +80,7 @@ def _look(
     return decide(states, simulate=simulate)
 
 
-def _submit_and_run(
-    layout: Layout, plan: NightPlan, scheduler: LocalScheduler, *, detach: bool
-) -> None:
+def _submit_and_run(layout: Layout, plan: NightPlan, scheduler: LocalScheduler, *, detach: bool) -> None:
     """Submit what is missing, then see to it that the tasks are run."""
     from osa.cli.progress import run_with_progress
     from osa.job import Action, submit_night, write_veto
@@ -120,7 +120,11 @@ def _show(
     for line in notes(plan, decisions):
         note(line)
     if closed:
-        note(f"Night {layout.night} is closed: see {layout.night_finished}")
+        note(_closed(layout))
+
+
+def _closed(layout: Layout) -> str:
+    return f"Night {layout.night} is closed: see {layout.night_finished}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

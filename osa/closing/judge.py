@@ -122,12 +122,16 @@ def _has_all(layout: Layout, run: int, subrun: int) -> bool:
 
 
 def _unreadable(layout: Layout, run: int, subruns: Iterable[int]) -> Iterator[str]:
+    """Name the sub-runs of which a product is not what it should be.
+
+    Each was read through when it was made; a night is too large to read all of it once more.
+    """
     for subrun in subruns:
         paths = {kind: present_path(layout, kind, run, subrun) for kind in PRODUCT_KINDS}
         try:
-            check_dl1(paths[DL1], run=run)
+            check_dl1(paths[DL1], run=run, whole=False)
             check_muons(paths[MUONS], run=run)
-            check_datacheck(paths[DATACHECK], run=run, subruns=(subrun,))
-            check_dl2(paths[DL2], run=run, dl1=paths[DL1])
+            check_datacheck(paths[DATACHECK], run=run, subruns=(subrun,), whole=False)
+            check_dl2(paths[DL2], run=run, dl1=paths[DL1], whole=False)
         except ProductError as error:
             yield f"sub-run {subrun}: {error}"

@@ -126,6 +126,7 @@ class LocalExecutor:
         """End and start what can be; tell whether tasks are still running."""
         for running in list(self._running):
             self._look_after(running)
+        self.store.cancel_too_large(self.night, self.capacity)
         self.store.cancel_impossible(self.night)
         while len(self._running) < self.capacity.cores:
             task = self.store.claim(self.night, self.capacity, socket.gethostname())
@@ -152,12 +153,12 @@ class LocalExecutor:
         self.store.started(task, process.pid)
 
     def _look_after(self, running: _Running) -> None:
-        pid, status, usage = os.wait4(running.process.pid, os.WNOHANG)
-        if pid == 0:
-            if not running.timed_out and time.monotonic() > running.deadline:
-                running.timed_out = True
-                self._end_group(running)
+        if is_running(running.process.pid):
+            self._mind_the_time(running)
             return
+        # What it left behind goes with it; not collected yet, it keeps its number from others.
+        _signal(running, signal.SIGKILL)
+        _, status, usage = os.wait4(running.process.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         running.process.returncode = code
         self._running.remove(running)
@@ -173,22 +174,23 @@ class LocalExecutor:
         )
 
     @staticmethod
-    def _end_group(running: _Running) -> None:
-        """Ask a task's process group to end, and make it after a while."""
-        with suppress(ProcessLookupError):
-            os.killpg(running.process.pid, signal.SIGTERM)
-        give_up = time.monotonic() + _GRACE_SECONDS
-        while time.monotonic() < give_up and is_running(running.process.pid):
-            time.sleep(_POLL_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(running.process.pid, signal.SIGKILL)
+    def _mind_the_time(running: _Running) -> None:
+        """Ask a task that takes too long to end, and make it after a while."""
+        if time.monotonic() > running.deadline:
+            _signal(running, signal.SIGKILL if running.timed_out else signal.SIGTERM)
+            running.timed_out = True
+            running.deadline = time.monotonic() + _GRACE_SECONDS
 
     def _stop_all(self) -> None:
+        """Ask all tasks to end, and make them after a while, or when asked to stop once more."""
         for running in self._running:
-            with suppress(ProcessLookupError):
-                os.killpg(running.process.pid, signal.SIGTERM)
+            _signal(running, signal.SIGTERM)
+        give_up = time.monotonic() + _GRACE_SECONDS
+        with suppress(KeyboardInterrupt, InterruptedNightError):
+            while time.monotonic() < give_up and any(is_running(r.process.pid) for r in self._running):
+                time.sleep(_POLL_SECONDS)
         for running in self._running:
-            self._end_group(running)
+            _signal(running, signal.SIGKILL)
             running.process.wait()
             self.store.finish(
                 running.task.job_id,
@@ -205,9 +207,17 @@ class LocalExecutor:
             if is_alive(pid, started):
                 with suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
+                while is_alive(pid, started):
+                    time.sleep(_POLL_SECONDS)
             index = None if task < 0 else task
             reason = "whoever ran it ended before it"
             self.store.finish(job_id, index, JobState.NODE_FAIL, reason=reason)
+
+
+def _signal(running: _Running, number: signal.Signals) -> None:
+    """Send a signal to a task's process group."""
+    with suppress(ProcessLookupError):
+        os.killpg(running.process.pid, number)
 
 
 def is_running(pid: int) -> bool:

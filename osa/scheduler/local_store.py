@@ -7,6 +7,7 @@ try is a constraint of the table, not a matter of locks.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -62,7 +63,6 @@ CREATE TABLE IF NOT EXISTS executors (
 # A job that is no array has one task with this index.
 _NO_ARRAY = -1
 _BUSY_SECONDS = 30.0
-_SAME_START = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,6 @@ class Capacity:
     @classmethod
     def of_this_machine(cls, cores: int | None, memory: int | None) -> Capacity:
         """Take what is configured, and for the rest what the machine has (of memory 90 %)."""
-        import os
-
         available = len(os.sched_getaffinity(0))
         total = int(0.9 * psutil.virtual_memory().total / 2**20)
         return cls(cores or available, memory or total)
@@ -110,16 +108,26 @@ def _time(stamp: float | None) -> datetime | None:
     return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
 
 
+def _stat(pid: int) -> list[str]:
+    """Read what the kernel tells of a process, from its state on; empty where there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()  # before it stands the name, which may hold anything
+
+
+def _start(stat: list[str]) -> float:
+    """Tell when a process started, s after the machine did: the clock may be set, this stays."""
+    return int(stat[19]) / os.sysconf("SC_CLK_TCK")
+
+
 def is_alive(pid: int | None, started: float | None) -> bool:
     """Tell whether a process still runs; its start time tells it from a later one of that number."""
     if pid is None or started is None:
         return False
-    try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) < _SAME_START
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    stat = _stat(pid)
+    return bool(stat) and stat[0] not in "ZX" and _start(stat) == started
 
 
 class LocalStore:
@@ -140,17 +148,39 @@ class LocalStore:
         try:
             with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
                 connection.isolation_level = None
-                connection.executescript(_SCHEMA)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
                     yield connection
                 except BaseException:
-                    connection.execute("ROLLBACK")
+                    if connection.in_transaction:  # a full disk has ended it already
+                        connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError):
                 raise
+            raise OsaError(f"{self.path}: {error}") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """Open the file to read it; None where no job was ever submitted.
+
+        Makes no file. It is not opened read-only: what a killed writer left half done would then
+        not be undone, and the file not be readable.
+        """
+        if not self.path.exists():
+            yield None
+            return
+        uri = f"{self.path.absolute().as_uri()}?mode=rw"
+        try:
+            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
+                # One moment for all: nobody's changes are committed until this is closed.
+                connection.execute("BEGIN")
+                made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'tasks'").fetchone()
+                yield connection if made else None
+        except sqlite3.DatabaseError as error:
             raise OsaError(f"{self.path}: {error}") from error
 
     # ------------------------------------------------------------------ for everybody
@@ -160,6 +190,9 @@ class LocalStore:
         tasks = job.tasks or (_NO_ARRAY,)
         try:
             with self._transaction() as connection:
+                known = connection.execute("SELECT 1 FROM jobs WHERE id = ?", (after,)).fetchone()
+                if after is not None and not known:
+                    raise OsaError(f"{job.name}: it has to wait for job {after}, which nobody knows")
                 cursor = connection.execute(
                     "INSERT INTO jobs (name, night, script, log_dir, after, cpus, memory, walltime,"
                     " submitted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -188,28 +221,22 @@ class LocalStore:
 
         A task whose process is gone, although nobody recorded its end, is NODE_FAIL.
         """
-        if not self.path.exists():
-            return ()
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        try:
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
-                connection.row_factory = sqlite3.Row
-                rows = connection.execute(
-                    "SELECT tasks.*, jobs.submitted FROM tasks JOIN jobs ON jobs.id = tasks.job"
-                    " WHERE tasks.night = ? ORDER BY tasks.job, tasks.task",
-                    (night,),
-                ).fetchall()
-                served = self._executor(connection, night) is not None
-        except sqlite3.DatabaseError as error:
-            raise OsaError(f"{self.path}: {error}") from error
-        return tuple(_record(row, served) for row in rows)
+        with self._reading() as connection:
+            if connection is None:
+                return ()
+            served = self._executor(connection, night) is not None
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute(
+                "SELECT tasks.*, jobs.submitted FROM tasks JOIN jobs ON jobs.id = tasks.job"
+                " WHERE tasks.night = ? ORDER BY tasks.job, tasks.task",
+                (night,),
+            ).fetchall()
+            return tuple(_record(row, served) for row in rows)
 
     def executor(self, night: str) -> int | None:
         """Tell the process that runs a night's tasks, where there is one."""
-        if not self.path.exists():
-            return None
-        with self._transaction() as connection:
-            return self._executor(connection, night)
+        with self._reading() as connection:
+            return None if connection is None else self._executor(connection, night)
 
     @staticmethod
     def _executor(connection: sqlite3.Connection, night: str) -> int | None:
@@ -226,7 +253,7 @@ class LocalStore:
             present = self._executor(connection, night)
             if present is not None and present != pid:
                 return False
-            started = psutil.Process(pid).create_time()
+            started = _start(_stat(pid))
             connection.execute(
                 "INSERT OR REPLACE INTO executors (night, pid, pid_started) VALUES (?, ?, ?)",
                 (night, pid, started),
@@ -280,6 +307,16 @@ class LocalStore:
                 (_now(), night),
             )
 
+    def cancel_too_large(self, night: str, capacity: Capacity) -> None:
+        """Cancel tasks for which there never is room, or their executor would wait for ever."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE tasks SET state = 'CANCELLED', reason = 'needs more than this machine gives',"
+                " ended = ? WHERE night = ? AND state = 'PENDING' AND job IN ("
+                "   SELECT id FROM jobs WHERE cpus > ? OR memory > ?)",
+                (_now(), night, capacity.cores, capacity.memory),
+            )
+
     def claim(self, night: str, capacity: Capacity, host: str) -> PendingTask | None:
         """Take the next task that may start and for which there is room.
 
@@ -315,14 +352,11 @@ class LocalStore:
 
     def started(self, task: PendingTask, pid: int) -> None:
         """Record the process of a task."""
-        try:
-            created: float | None = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            created = None
+        stat = _stat(pid)
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE tasks SET pid = ?, pid_started = ? WHERE job = ? AND task = ?",
-                (pid, created, task.job_id, _index(task.task)),
+                (pid, _start(stat) if stat else None, task.job_id, _index(task.task)),
             )
 
     def finish(

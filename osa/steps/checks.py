@@ -3,8 +3,10 @@
 The names of tables are those of lstchain 0.12. Each check raises :class:`ProductError`.
 
 Files are read with PyTables, as lstchain writes them: h5py alone lacks the blosc filter with which
-lstchain compresses its tables. Every check of an HDF5 file reads all of it once, so that
-lstchain's checksums are compared: a file can have its full size and be torn inside.
+lstchain compresses its tables. PyTables in turn crashes, and takes the interpreter with it, where
+the structure of a file is torn, so h5py walks through that first. Every check of an HDF5 file
+reads all of it once, so that lstchain's checksums are compared: a file can have its full size and
+be torn inside.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from osa.errors import ProductError
 
 if TYPE_CHECKING:
+    import h5py
     import tables
 
 __all__ = [
@@ -56,6 +59,7 @@ def _opened(path: Path, *, whole: bool = True) -> Iterator[tables.File]:
         with warnings.catch_warnings():
             # Nodes of kinds that PyTables does not know (in DL2) and names that are no Python names.
             warnings.simplefilter("ignore")
+            _walk(path)
             with tables.open_file(path, "r") as file:
                 if whole:
                     _read_through(file)
@@ -66,6 +70,19 @@ def _opened(path: Path, *, whole: bool = True) -> Iterator[tables.File]:
         raise ProductError(f"{path} is not there") from None
     except Exception as error:  # torn files make HDF5, NumPy and PyTables fail in many ways
         raise ProductError(f"{path} cannot be read: {_reason(error)}") from None
+
+
+def _walk(path: Path) -> None:
+    """Open everything in a file, without reading the data."""
+    import h5py
+
+    def visit(_name: str, node: h5py.Group | h5py.Dataset) -> None:
+        for attribute in node.attrs:
+            node.attrs.get_id(attribute)
+
+    with h5py.File(path, "r") as file:
+        visit("/", file)
+        file.visititems(visit)
 
 
 def _reason(error: Exception) -> str:
@@ -177,7 +194,7 @@ def check_charge_calibration(path: Path) -> None:
             _leaf(file, path, f"{group}/{name}")
 
 
-def check_dl1(path: Path, *, run: int, raw_file: Path | None = None) -> None:
+def check_dl1(path: Path, *, run: int, raw_file: Path | None = None, whole: bool = True) -> None:
     """Expect parameters and images of the same events of this run.
 
     Parameters
@@ -188,8 +205,11 @@ def check_dl1(path: Path, *, run: int, raw_file: Path | None = None) -> None:
         Run that it should be of.
     raw_file : pathlib.Path, optional
         Raw file that it was made from; where given, (nearly) all its events are expected.
+    whole : bool
+        Whether to read all of it, so that its checksums are compared, or only its structure and
+        the columns that are needed.
     """
-    with _opened(path) as file:
+    with _opened(path, whole=whole) as file:
         parameters = _leaf(file, path, DL1_PARAMETERS)
         _check_run(parameters, path, run)
         n_events = int(parameters.nrows)
@@ -239,27 +259,28 @@ def check_muons(path: Path, *, run: int) -> None:
         raise ProductError(f"{path} cannot be read: {_reason(error)}") from None
 
 
-def check_datacheck(path: Path, *, run: int, subruns: tuple[int, ...]) -> None:
+def check_datacheck(path: Path, *, run: int, subruns: tuple[int, ...], whole: bool = True) -> None:
     """Expect one row of cosmics a sub-run, of just these sub-runs.
 
-    The tables tell the sub-runs and not the run; the name has to.
+    The tables tell the sub-runs and not the run; the name has to. The parameter whole is that of
+    :func:`check_dl1`.
     """
     _check_name(path, run)
-    with _opened(path) as file:
+    with _opened(path, whole=whole) as file:
         found = sorted(int(value) for value in _leaf(file, path, DATACHECK_COSMICS).col("subrun_index"))
     if found != sorted(subruns):
         raise ProductError(f"{path} holds sub-runs {found}; expected {sorted(subruns)}")
 
 
-def check_dl2(path: Path, *, run: int, dl1: Path) -> None:
+def check_dl2(path: Path, *, run: int, dl1: Path, whole: bool = True) -> None:
     """Expect reconstructed events of this run, all of them events of its DL1 file.
 
     lstchain leaves a file without this table, and ends with success, where no event passes its
-    filters.
+    filters. The parameter whole is that of :func:`check_dl1`.
     """
     import numpy as np
 
-    with _opened(path) as file:
+    with _opened(path, whole=whole) as file:
         parameters = _leaf(file, path, DL2_PARAMETERS)
         _check_run(parameters, path, run)
         missing = {"reco_energy", "gammaness", "reco_alt"} - set(parameters.colnames)

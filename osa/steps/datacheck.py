@@ -35,17 +35,13 @@ def datacheck(layout: Layout, *, run: int, subrun: int) -> Step:
             "--batch",
             "--omit-pdf",
         ),
-        products=(
-            Product(Path(final.name), final, partial(check_datacheck, run=run, subruns=(subrun,))),
-        ),
+        products=(Product(Path(final.name), final, partial(check_datacheck, run=run, subruns=(subrun,))),),
         prod_id=layout.settings.production.dl1_prod_id,
         input=dl1.name,
     )
 
 
-def merged_datacheck(
-    layout: Layout, *, run: int, subrun_files: dict[int, Path], muons_dir: Path
-) -> Step:
+def merged_datacheck(layout: Layout, *, run: int, subrun_files: dict[int, Path], muons_dir: Path) -> Step:
     """Describe the step that merges a run's data checks and draws them.
 
     lstchain writes the merged file beside its inputs, under its final name; the program below

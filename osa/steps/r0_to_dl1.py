@@ -22,9 +22,7 @@ def r0_to_dl1(layout: Layout, *, run: int, subrun: int, drs4_run: int, calibrati
     """
     how = layout.settings.lstchain
     raw = layout.raw_file(run, subrun)
-    dl1, muons, interleaved = (
-        layout.working(kind, run, subrun) for kind in (DL1, MUONS, INTERLEAVED)
-    )
+    dl1, muons, interleaved = (layout.working(kind, run, subrun) for kind in (DL1, MUONS, INTERLEAVED))
     arguments = [
         f"--input-file={raw}",
         "--output-dir=.",
@@ -45,9 +43,7 @@ def r0_to_dl1(layout: Layout, *, run: int, subrun: int, drs4_run: int, calibrati
         # DL1 last: whoever sees it may count on the others.
         products=(
             Product(Path(muons.name), muons, partial(check_muons, run=run)),
-            Product(
-                Path("interleaved") / interleaved.name, interleaved, check_interleaved, optional=True
-            ),
+            Product(Path("interleaved") / interleaved.name, interleaved, check_interleaved, optional=True),
             Product(Path(dl1.name), dl1, partial(check_dl1, run=run, raw_file=raw)),
         ),
         prod_id=layout.settings.production.dl1_prod_id,

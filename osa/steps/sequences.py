@@ -65,9 +65,7 @@ class _Task:
             self.runner.execute(step)
 
 
-def _runner(
-    layout: Layout, run: int, subrun: int | None, workshop: Workshop, say: Say
-) -> StepRunner:
+def _runner(layout: Layout, run: int, subrun: int | None, workshop: Workshop, say: Say) -> StepRunner:
     return StepRunner(
         run=run,
         subrun=subrun,
@@ -154,9 +152,7 @@ def _calibrate_times(layout: Layout, runner: StepRunner, step: Step, calibration
             runner.say(str(error))
     assert how.time_calibration_reference is not None  # the configuration reader saw to it
     reference = how.time_calibration_reference
-    runner.execute(
-        reference_time_calibration(layout, calibration_run=calibration_run, reference=reference)
-    )
+    runner.execute(reference_time_calibration(layout, calibration_run=calibration_run, reference=reference))
     add_incidence(
         layout.incidences,
         layout.night,

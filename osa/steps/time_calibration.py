@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from osa.layout import Layout
 from osa.steps.checks import check_time_calibration
@@ -23,7 +24,9 @@ REFERENCE_PROGRAM = "osa_reference_time_calibration"
 _MODULE = "osa.steps.time_calibration"
 
 
-def time_calibration(layout: Layout, *, drs4_run: int, calibration_run: int, subruns: tuple[int, ...]) -> Step:
+def time_calibration(
+    layout: Layout, *, drs4_run: int, calibration_run: int, subruns: tuple[int, ...]
+) -> Step:
     """Describe the step for a calibration run."""
     how = layout.settings.lstchain
     final = layout.time_calibration(calibration_run)
@@ -129,10 +132,10 @@ def main() -> None:
     calculator.finalize()
 
 
-def _both_gains(extractor):  # type: ignore[no-untyped-def]
+def _both_gains(extractor: Any) -> Any:
     """Call an extractor of ctapipe so that it keeps both gains, whatever it is told."""
 
-    def extract(waveform, tel_id, _selected_gain, *, broken_pixels):  # type: ignore[no-untyped-def]
+    def extract(waveform: Any, tel_id: int, _selected_gain: Any, *, broken_pixels: Any) -> Any:
         keep_gains = partial(extractor, selected_gain_channel=None)
         return keep_gains(waveform, tel_id, broken_pixels=broken_pixels)
 

@@ -65,7 +65,7 @@ def append_line(path: Path, line: str) -> None:
     """Append one line with a single write, so that concurrent writers do not mix.
 
     A last line that was cut short by an earlier crash is ended first, so that it cannot swallow
-    the new one.
+    the new one. One that is being written just then looks the same: an empty line is the result.
     """
     if "\n" in line or "\0" in line:
         raise ValueError(f"not one line: {line!r}")

@@ -63,7 +63,9 @@ def only_try(path: Path, number: int, what: str) -> Iterator[None]:
     """Hold one of the many locks that a single file has room for, one a byte.
 
     Thousands of sub-runs are worked on in a night, so each has a byte of one file rather than
-    a file. The kernel drops the lock with its process; forks do not inherit it.
+    a file. The kernel drops the lock with its process; forks do not inherit it. A process holds one
+    number of a file at a time: to the kernel all its threads are one, and closing the file for one
+    number drops all.
 
     Parameters
     ----------

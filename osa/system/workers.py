@@ -204,15 +204,15 @@ def _end(process: BaseProcess) -> None:
     process.join()
 
 
-_RUN_ENTRY = """
+_RUN_ENTRY = f"""
 import ctypes, importlib, os, sys
 parent, module, function = sys.argv[1:4]
-ctypes.CDLL(None).prctl({PR_SET_PDEATHSIG}, {SIGKILL}, 0, 0, 0)
+ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0)
 if os.getppid() != int(parent):
     sys.exit("whoever started this has ended")
 sys.argv = sys.argv[4:]
 sys.exit(getattr(importlib.import_module(module), function)())
-""".format(PR_SET_PDEATHSIG=_PR_SET_PDEATHSIG, SIGKILL=int(signal.SIGKILL))
+"""
 
 
 def run_program(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,6 @@ LABELS = st.sampled_from(["DRS4", "CALI", "DATA", "ERROR"])
     st.lists(st.tuples(LABELS, st.integers(0, 300), st.sets(st.integers(0, 3)), st.booleans()), max_size=12)
 )
 def test_no_run_is_lost(spec: list[tuple[str, int, set[int], bool]]) -> None:
-    from datetime import UTC, datetime, timedelta
-
     evening = datetime(2020, 1, 27, 20, tzinfo=UTC)
     runs = tuple(
         RunEntry(n, 3, label, evening + timedelta(minutes=minute))

@@ -117,7 +117,7 @@ def test_what_is_written_is_read(run, subrun, code, name, when):
         "01874.0003 program v1 Thu Feb 30 12:53:40 UTC 2021 raw card 0",
         "01874.0003 program v1 2021-13-19 22:11 raw card 0",
         "01874.0003 program v1 Xxx Yyy 25 12:53:40 UTC 2021 raw card 0",
-        f"01874.0003 program v1 {DATE} raw card ٠",
+        f"01874.0003 program v1 {DATE} raw card \u0660",
         f"01874.0003 prog\0ram v1 {DATE} raw card 0",
         f"01874.0003 program v1 {DATE} r\0w card 0",
         f"\0\0\0 program v1 {DATE} raw card 0",

@@ -133,7 +133,8 @@ def test_the_call_has_scratch_folder_and_log(make_runner, step, folder, tmp_path
 @pytest.mark.parametrize(("code", "words"), [(4, "exit code 4"), (-9, "signal 9")])
 def test_a_failure_is_recorded_and_leaves_nothing(make_runner, step, folder, code, words):
     runner = make_runner(InProcess(code))
-    with pytest.raises(StepFailedError, match=f"run 1874 sub-run 3: the_program ended with {words}") as caught:
+    message = f"run 1874 sub-run 3: the_program ended with {words}"
+    with pytest.raises(StepFailedError, match=message) as caught:
         runner.execute(step(*GOOD))
     assert caught.value.return_code == code
     assert codes(folder) == [code]

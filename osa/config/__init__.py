@@ -1,0 +1,24 @@
+"""The configuration file, read into typed, validated settings.
+
+All faults of a file are reported together, each with file, line, section and key, and before
+anything is done. Nothing is read when this package is imported.
+"""
+
+from osa.config.load import find_configuration, load_settings
+from osa.config.settings import (
+    LocalSettings,
+    LstchainSettings,
+    ProductionSettings,
+    Settings,
+    TelescopeSettings,
+)
+
+__all__ = [
+    "LocalSettings",
+    "LstchainSettings",
+    "ProductionSettings",
+    "Settings",
+    "TelescopeSettings",
+    "find_configuration",
+    "load_settings",
+]

@@ -1,0 +1,136 @@
+"""Finding and reading the configuration file."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from osa.config.inifile import Lines, Reader, expand
+from osa.config.settings import SECTIONS, JobSettings, Settings, TelescopeSettings
+from osa.errors import ConfigurationError
+from osa.model.job import Resources
+
+__all__ = ["find_configuration", "load_settings"]
+
+_TELESCOPE = re.compile(r"[A-Z][A-Za-z]*\d+")
+
+
+def find_configuration(given: Path | None, environment: Mapping[str, str]) -> Path:
+    """Tell which configuration file a command reads.
+
+    Parameters
+    ----------
+    given : pathlib.Path or None
+        What the user named with ``-c``.
+    environment : mapping
+        The environment, for ``OSA_CONFIG`` and ``HOME``.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file that was named explicitly is not there.
+    """
+    for origin, name in (("-c", given), ("$OSA_CONFIG", environment.get("OSA_CONFIG"))):
+        if name:
+            path = expand(Path(name))
+            if not path.is_file():
+                raise ConfigurationError(f"configuration file {path} (from {origin}) does not exist")
+            return path.absolute()
+    personal = expand(Path(environment.get("HOME", "~"))) / ".config/osa/sequencer.cfg"
+    if personal.is_file():
+        return personal.absolute()
+    return Path(__file__).parents[1] / "data" / "sequencer.cfg"
+
+
+def load_settings(path: Path, telescope: str) -> Settings:
+    """Read and check a configuration file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    telescope : str
+        Section of the telescope to work for.
+
+    Raises
+    ------
+    ConfigurationError
+        With all faults of the file, one a line: unknown or missing sections and keys, values
+        that cannot be read, files and directories that do not exist.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"configuration file {path} cannot be read: {error}") from None
+    path = path.absolute()
+    # Doubled keys are found below, with all other faults.
+    parser = configparser.ConfigParser(strict=False)
+    try:
+        parser.read_string(text, source=str(path))
+    except configparser.MissingSectionHeaderError as error:
+        raise ConfigurationError(
+            f"{path}:{error.lineno}: {error.line.strip()!r} stands above the first [section]"
+        ) from None
+    except configparser.ParsingError as error:
+        faults = [f"configuration file {path} cannot be read:"]
+        for number, line in error.errors:
+            faults.append(f"{path}:{number}: {line} is neither a [section] nor key = value")
+        raise ConfigurationError("\n  ".join(faults)) from None
+    reader = Reader(path, Lines(text), parser, [])
+    reader.find_doubled()
+    parts = _read_parts(reader, telescope)
+    if reader.faults:
+        heading = f"configuration file {path} has {len(reader.faults)} fault(s):"
+        raise ConfigurationError("\n  ".join([heading, *reader.faults]))
+    return Settings(
+        path=path,
+        telescope_name=telescope,
+        telescope=parts[telescope],
+        production=parts["PRODUCTION"],
+        lstchain=parts["LSTCHAIN"],
+        calibration=parts["CALIBRATION"],
+        analysis=parts["ANALYSIS"],
+        calibration_job=_resources(parts["CALIBRATION JOB"]),
+        data_job=_resources(parts["DATA JOB"]),
+        scheduler=parts["SCHEDULER"],
+        local=parts["LOCAL"],
+        slurm=parts["SLURM"],
+    )
+
+
+def _read_parts(reader: Reader, telescope: str) -> dict[str, Any]:
+    parts = {name: reader.read(name, kind) for name, kind in SECTIONS.items()}
+    telescopes = list(_telescope_sections(reader))
+    if telescope in telescopes:
+        parts[telescope] = reader.read(telescope, TelescopeSettings)
+    else:
+        known = ", ".join(telescopes) or "none"
+        reader.faults.append(f"{reader.path}: no section [{telescope}]; telescopes there: {known}")
+    known_keys = {item.name for item in dataclasses.fields(TelescopeSettings)}
+    for other in telescopes:
+        for key in reader.own_keys(other):
+            if other != telescope and key not in known_keys:
+                reader.fault("unknown key", other, key)
+    lstchain = parts["LSTCHAIN"]
+    if lstchain and not lstchain.time_calibration and lstchain.time_calibration_reference is None:
+        message = "has to name a file where time_calibration is no"
+        reader.fault(message, "LSTCHAIN", "time_calibration_reference")
+    return parts
+
+
+def _telescope_sections(reader: Reader) -> Iterator[str]:
+    for section in reader.parser.sections():
+        if section in SECTIONS:
+            continue
+        if _TELESCOPE.fullmatch(section):
+            yield section
+        else:
+            reader.fault("unknown section", section)
+
+
+def _resources(job: JobSettings) -> Resources:
+    return Resources(cpus=job.cpus, memory=job.memory, walltime=job.walltime)

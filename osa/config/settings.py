@@ -1,0 +1,172 @@
+"""The settings, one dataclass a section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from osa.config.values import (
+    as_backend,
+    as_directory,
+    as_file,
+    as_hour,
+    as_memory,
+    as_name,
+    as_path,
+    as_positive,
+    as_steps,
+    as_walltime,
+    as_yes_no,
+    key,
+)
+from osa.model.job import Resources
+
+__all__ = [
+    "SECTIONS",
+    "AnalysisSettings",
+    "CalibrationSettings",
+    "JobSettings",
+    "LocalSettings",
+    "LstchainSettings",
+    "ProductionSettings",
+    "SchedulerSettings",
+    "Settings",
+    "SlurmSettings",
+    "TelescopeSettings",
+]
+
+
+@dataclass(frozen=True)
+class TelescopeSettings:
+    """Section of a telescope: its number, where its inputs are and its outputs go."""
+
+    tel_id: int = key(as_positive)
+    nightoffset: timedelta = key(as_hour)
+    raw_dir: Path = key(as_directory)
+    night_summary_dir: Path = key(as_directory)
+    run_summary_dir: Path = key(as_directory)
+    drive_dir: Path = key(as_directory)
+    models_dir: Path = key(as_directory)
+    analysis_dir: Path = key(as_path)
+    calibration_dir: Path = key(as_path)
+    dl1_dir: Path = key(as_path)
+    dl2_dir: Path = key(as_path)
+    closer_dir: Path = key(as_path)
+
+
+@dataclass(frozen=True)
+class ProductionSettings:
+    """Names of the productions."""
+
+    prod_id: str = key(as_name)
+    dl1_prod_id: str = key(as_name)
+    dl2_prod_id: str = key(as_name)
+    calibration_prod_id: str = key(as_name)
+
+
+@dataclass(frozen=True)
+class LstchainSettings:
+    """What is asked of lstchain."""
+
+    dl1_config: Path | None = key(as_file, may_be_empty=True)
+    dl2_config: Path | None = key(as_file, may_be_empty=True)
+    charge_calibration_config: Path | None = key(as_file, may_be_empty=True)
+    charge_calibration_systematics: Path | None = key(as_file, may_be_empty=True)
+    drs4_events: int = key(as_positive)
+    time_calibration: bool = key(as_yes_no)
+    time_calibration_reference: Path | None = key(as_file, may_be_empty=True)
+    time_calibration_events: int = key(as_positive)
+    time_calibration_n_combine: int = key(as_positive)
+    time_calibration_n_harmonics: int = key(as_positive)
+    flatfield_heuristic: bool = key(as_yes_no)
+    separate_programs: frozenset[str] = key(as_steps)
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """Runs that the operators fixed for every night."""
+
+    drs4_run: int | None = key(as_positive, may_be_empty=True)
+    calibration_run: int | None = key(as_positive, may_be_empty=True)
+
+
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """How the analysis behaves."""
+
+    maxtryfailed: int = key(as_positive)
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What one task of a job may use."""
+
+    cpus: int = key(as_positive)
+    memory: int = key(as_memory)
+    walltime: timedelta = key(as_walltime)
+
+
+@dataclass(frozen=True)
+class SchedulerSettings:
+    """Who runs the jobs."""
+
+    backend: str = key(as_backend)
+
+
+@dataclass(frozen=True)
+class LocalSettings:
+    """The local backend; None stands for what the machine has."""
+
+    max_cores: int | None = key(as_positive, may_be_empty=True)
+    max_memory: int | None = key(as_memory, may_be_empty=True)
+    state_dir: Path = key(as_path)
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """What sbatch is told; None leaves it to the user's default."""
+
+    account: str | None = key(as_name, may_be_empty=True)
+    partition: str | None = key(as_name, may_be_empty=True)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole configuration for one telescope.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file that it was read from.
+    telescope_name : str
+        Section of the telescope, ``LST1``.
+    """
+
+    path: Path
+    telescope_name: str
+    telescope: TelescopeSettings
+    production: ProductionSettings
+    lstchain: LstchainSettings
+    calibration: CalibrationSettings
+    analysis: AnalysisSettings
+    calibration_job: Resources
+    data_job: Resources
+    scheduler: SchedulerSettings
+    local: LocalSettings
+    slurm: SlurmSettings
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "PRODUCTION": ProductionSettings,
+    "LSTCHAIN": LstchainSettings,
+    "CALIBRATION": CalibrationSettings,
+    "ANALYSIS": AnalysisSettings,
+    "CALIBRATION JOB": JobSettings,
+    "DATA JOB": JobSettings,
+    "SCHEDULER": SchedulerSettings,
+    "LOCAL": LocalSettings,
+    "SLURM": SlurmSettings,
+}
+"""All sections but those of telescopes."""

@@ -1,0 +1,145 @@
+"""The values of a configuration: text to value, or a ValueError that says what is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "PATHS",
+    "STEP_NAMES",
+    "as_backend",
+    "as_directory",
+    "as_file",
+    "as_hour",
+    "as_memory",
+    "as_name",
+    "as_path",
+    "as_positive",
+    "as_steps",
+    "as_walltime",
+    "as_yes_no",
+    "key",
+]
+
+STEP_NAMES = (
+    "drs4_pedestal",
+    "time_calibration",
+    "charge_calibration",
+    "calibration_plots",
+    "r0_to_dl1",
+    "datacheck",
+    "dl1_to_dl2",
+)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MEMORY = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(MB|GB)", re.IGNORECASE)
+_TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
+_MB_PER_GB = 1024
+
+
+def as_name(text: str) -> str:
+    """Read a name that may be part of a path."""
+    if not _NAME.fullmatch(text):
+        raise ValueError("wants letters, digits, dots, dashes and underscores")
+    return text
+
+
+def as_positive(text: str) -> int:
+    """Read a whole number above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise ValueError("wants a whole number above 0")
+    return value
+
+
+def as_hour(text: str) -> timedelta:
+    """Read an hour of the day."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 24:
+        raise ValueError("wants hours from 0 to 24")
+    return timedelta(hours=value)
+
+
+def as_yes_no(text: str) -> bool:
+    """Read yes or no."""
+    try:
+        return {"yes": True, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError("wants yes or no") from None
+
+
+def as_memory(text: str) -> int:
+    """Read an amount of memory; in MB."""
+    match = _MEMORY.fullmatch(text)
+    if match is None or float(match[1]) <= 0:
+        raise ValueError("wants an amount such as 8 GB or 500 MB")
+    return max(1, int(float(match[1]) * (_MB_PER_GB if match[2].upper() == "GB" else 1)))
+
+
+def as_walltime(text: str) -> timedelta:
+    """Read a time, ``HH:MM:SS`` or ``D-HH:MM:SS``."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError("wants a time such as 06:00:00 or 1-12:00:00")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    value = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if not value:
+        raise ValueError("wants a time above zero")
+    return value
+
+
+def as_steps(text: str) -> frozenset[str]:
+    """Read names of steps, separated by commas."""
+    names = frozenset(part.strip() for part in text.split(",") if part.strip())
+    unknown = sorted(names - set(STEP_NAMES))
+    if unknown:
+        raise ValueError(f"does not know {', '.join(unknown)}: the steps are {', '.join(STEP_NAMES)}")
+    return names
+
+
+def as_backend(text: str) -> str:
+    """Read the name of a backend."""
+    if text not in {"auto", "local", "slurm"}:
+        raise ValueError("wants auto, local or slurm")
+    return text
+
+
+def as_path(text: str) -> Path:
+    """Read a path, of something that need not be there."""
+    return Path(text)
+
+
+def as_directory(text: str) -> Path:
+    """Read the path of a directory that is there."""
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError("this directory does not exist")
+    return path
+
+
+def as_file(text: str) -> Path:
+    """Read the path of a file that is there."""
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError("this file does not exist")
+    return path
+
+
+PATHS = (as_path, as_directory, as_file)
+"""Those that read a path."""
+
+
+def key(convert: Callable[[str], Any], *, may_be_empty: bool = False) -> Any:
+    """Declare a key of a section: how its text is read, and whether it may be empty (None)."""
+    return field(metadata={"convert": convert, "may_be_empty": may_be_empty})
