@@ -1,0 +1,1 @@
+"""Benchmarks: ratios within one run, and growth with size; see README.md."""
