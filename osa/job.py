@@ -275,8 +275,8 @@ def submit_night(
         try:
             submit(layout, decision, scheduler, choice, after)
             count += len(decision.tasks)
-        except OsaError as error:
-            failures.append(str(error))
+        except (OsaError, OSError) as error:
+            failures.append(f"{decision.sequence.name}: {error}")
     if failures:
         raise OsaError("\n  ".join(["some sequences were not submitted:", *failures]))
     return count

@@ -13,7 +13,7 @@ from osa import config
 from osa.config import find_configuration, load_settings
 from osa.errors import ConfigurationError
 
-SHIPPED = Path(__file__).parents[1] / "cfg" / "sequencer.cfg"
+SHIPPED = Path(__file__).parents[2] / "cfg" / "sequencer.cfg"
 
 
 def line_of(path: Path, start: str, section: str | None = None) -> int:
@@ -68,7 +68,7 @@ def test_the_shipped_configuration_is_whole(settings, tmp_path):
 
 
 def test_the_packaged_configuration_is_the_shipped_one():
-    packaged = Path(config.__file__).parent / "data" / "sequencer.cfg"
+    packaged = Path(config.__file__).parents[1] / "data" / "sequencer.cfg"
     assert packaged.read_bytes() == SHIPPED.read_bytes()
 
 
@@ -407,7 +407,7 @@ def test_then_the_personal_one(candidates, value):
 
 def test_then_the_packaged_one(tmp_path):
     found = find_configuration(None, {"HOME": str(tmp_path)})
-    assert found == Path(config.__file__).parent / "data" / "sequencer.cfg"
+    assert found == Path(config.__file__).parents[1] / "data" / "sequencer.cfg"
 
 
 @pytest.mark.parametrize("name", ["missing.cfg", "~nobody-of-that-name/a.cfg"])
