@@ -87,7 +87,12 @@ def _percent(count: int, total: int) -> int:
 
 
 def _cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    return [[_NOTHING if row[head] is None else str(row[head]) for head in COLUMNS] for row in rows]
+    return [[_word(row[head]) for head in COLUMNS] for row in rows]
+
+
+def _word(value: Any) -> str:
+    """Write a value as one word, so that programs can split a line at blanks."""
+    return _NOTHING if value is None else "_".join(str(value).split()) or _NOTHING
 
 
 def _pad(cells: list[list[str]]) -> list[list[str]]:
@@ -106,8 +111,9 @@ def table_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [_GAP.join(line).rstrip() for line in _pad(_cells(rows))]
 
 
-def print_table(rows: Sequence[dict[str, Any]], stream: TextIO = sys.stdout) -> None:
+def print_table(rows: Sequence[dict[str, Any]], stream: TextIO | None = None) -> None:
     """Print the table, in colour where a terminal reads it."""
+    stream = stream or sys.stdout
     if not stream.isatty():
         print("\n".join(table_lines(rows)), file=stream)
         return
