@@ -149,6 +149,11 @@ class Layout:
         return self.analysis_dir / "Incidences.txt"
 
     @property
+    def kept_choice(self) -> Path:
+        """Runs that the command line asked for to calibrate the night, as an override."""
+        return self.analysis_dir / "calibration.override"
+
+    @property
     def scratch_dir(self) -> Path:
         """Unfinished files, on the file system of the finished ones."""
         return self.analysis_dir / ".unfinished"

@@ -52,8 +52,9 @@ def _parser() -> Parser:
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
-    from osa.nightsummary.plan import plan_night
+    from osa.nightsummary.plan import keep_choice, plan_night
     from osa.scheduler.select import select_scheduler
+    from osa.system.locks import only_instance
 
     layout = open_night(arguments)
     closed = layout.night_finished.exists()
@@ -64,7 +65,11 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     runs = {"drs4_run": arguments.drs4_run, "calibration_run": arguments.calibration_run}
     plan = plan_night(layout, **runs)
     if not arguments.simulate and not closed:
-        _submit_and_run(layout, plan, scheduler, detach=arguments.detach)
+        what = f"night {layout.night} of {layout.settings.telescope_name}"
+        with only_instance(layout.night_lock, what):
+            keep_choice(layout, **runs)
+            _submit(layout, plan, scheduler)
+        _run(layout, scheduler, detach=arguments.detach)
     decisions = _look(layout, plan, scheduler, simulate=True)
     _show(layout, plan, decisions, closed=closed, as_text=not arguments.json)
     if closed or arguments.simulate or all(d.state.is_done or d.state.live for d in decisions):
@@ -80,20 +85,23 @@ def _look(layout: Layout, plan: NightPlan, scheduler: Scheduler, *, simulate: bo
     return decide(states, simulate=simulate)
 
 
-def _submit_and_run(layout: Layout, plan: NightPlan, scheduler: LocalScheduler, *, detach: bool) -> None:
-    """Submit what is missing, then see to it that the tasks are run."""
-    from osa.cli.progress import run_with_progress
+def _submit(layout: Layout, plan: NightPlan, scheduler: LocalScheduler) -> None:
+    """Submit what is missing, and veto what has failed too often."""
     from osa.job import Action, submit_night, write_veto
-    from osa.scheduler.local import start_detached
-    from osa.system.locks import only_instance
 
-    with only_instance(layout.night_lock, f"night {layout.night} of {layout.settings.telescope_name}"):
-        decisions = _look(layout, plan, scheduler, simulate=False)
-        for decision in decisions:
-            if decision.action is Action.VETO and not decision.state.vetoed:
-                write_veto(layout, decision)
-        count = submit_night(layout, decisions, scheduler, plan.choice)
+    decisions = _look(layout, plan, scheduler, simulate=False)
+    for decision in decisions:
+        if decision.action is Action.VETO and not decision.state.vetoed:
+            write_veto(layout, decision)
+    count = submit_night(layout, decisions, scheduler, plan.choice)
     note(f"submitted {count} task(s)" if count else "nothing to submit")
+
+
+def _run(layout: Layout, scheduler: LocalScheduler, *, detach: bool) -> None:
+    """See to it that the tasks are run."""
+    from osa.cli.progress import run_with_progress
+    from osa.scheduler.local import start_detached
+
     if not any(record.state.is_live for record in scheduler.records(layout.group)):
         return
     if detach:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from osa.errors import InputError
 from osa.model.run import run_tag
 
-__all__ = ["Override", "parse_override", "read_override"]
+__all__ = ["Override", "format_override", "parse_override", "read_override"]
 
 LEFT_OUT = "leave out"
 _KEYS = ("drs4_run", "calibration_run")
@@ -59,6 +59,16 @@ def read_override(path: Path) -> Override:
     except OSError as error:
         raise InputError(f"override {path} cannot be read: {error.strerror}") from None
     return parse_override(data.decode("utf-8", errors="replace"), path)
+
+
+def format_override(override: Override) -> str:
+    """Write an override as :func:`parse_override` reads it."""
+    runs = {key: getattr(override, key) for key in _KEYS}
+    lines = [f"{key} = {run_tag(run)}" for key, run in runs.items() if run is not None]
+    if override.left_out:
+        lines.append(f"[{LEFT_OUT}]")
+        lines += [f"{run_tag(run)} = {reason}" for run, reason in override.left_out.items()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def parse_override(text: str, path: Path) -> Override:

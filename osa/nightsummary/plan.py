@@ -8,11 +8,12 @@ from osa.model.sequence import NightPlan
 from osa.nightsummary.choice import Request, first_request
 from osa.nightsummary.extract import extract
 from osa.nightsummary.nightsummary import read_night_summary
-from osa.nightsummary.override import Override, read_override
+from osa.nightsummary.override import Override, format_override, read_override
 from osa.nightsummary.raw import find_raw_subruns
 from osa.nightsummary.targets import find_pointings
+from osa.system.files import write_text
 
-__all__ = ["plan_night"]
+__all__ = ["keep_choice", "plan_night"]
 
 
 def plan_night(
@@ -34,7 +35,7 @@ def plan_night(
         serve.
     """
     runs = read_night_summary(layout.night_summary)
-    override = read_override(layout.override)
+    override, kept = read_override(layout.override), read_override(layout.kept_choice)
     pointings = find_pointings(runs, layout.target_log, layout.drive_log)
 
     def pointing(entry: RunEntry) -> tuple[str | None, str | None]:
@@ -45,21 +46,48 @@ def plan_night(
         telescope=layout.settings.telescope_name,
         raw_dir=layout.raw_dir,
         raw_subruns=find_raw_subruns(layout),
-        drs4=_request(layout, override, "drs4_run", drs4_run),
-        calibration=_request(layout, override, "calibration_run", calibration_run),
+        drs4=_request(layout, override, kept, "drs4_run", drs4_run),
+        calibration=_request(layout, override, kept, "calibration_run", calibration_run),
         left_out=override.left_out,
         pointing=pointing,
     )
 
 
-def _request(layout: Layout, override: Override, key: str, given: int | None) -> Request | None:
-    """Take a run from the command line, else from the override, else from the configuration."""
+def keep_choice(
+    layout: Layout, *, drs4_run: int | None = None, calibration_run: int | None = None
+) -> None:
+    """Keep runs that the command line asked for, so that later commands take the same.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    drs4_run, calibration_run : int or None
+        The runs; what was kept before stays where one is None.
+    """
+    if drs4_run is None and calibration_run is None:
+        return
+    before = read_override(layout.kept_choice)
+    choice = Override(
+        drs4_run=drs4_run or before.drs4_run,
+        calibration_run=calibration_run or before.calibration_run,
+    )
+    write_text(layout.kept_choice, format_override(choice))
+
+
+def _request(
+    layout: Layout, override: Override, kept: Override, key: str, given: int | None
+) -> Request | None:
+    """Take a run from the command line, an override, an earlier command line, the configuration."""
     said: int | None = getattr(override, key)
+    before: int | None = getattr(kept, key)
     configured: int | None = getattr(layout.settings.calibration, key)
+    option = f"given with --{key.replace('_', '-')}"
     return first_request(
         (
-            (given, f"given with --{key.replace('_', '-')}"),
+            (given, option),
             (said, f"{layout.override.name} says"),
+            (before, f"{option} before (kept in {layout.kept_choice})"),
             (configured, f"[CALIBRATION] of {layout.settings.path} says"),
         )
     )

@@ -9,6 +9,7 @@ import pytest
 
 from osa.cli.sequencer import main
 from osa.layout import Layout
+from osa.nightsummary.plan import keep_choice, plan_night
 from osa.report import COLUMNS
 from osa.system.locks import only_instance
 
@@ -111,3 +112,25 @@ def test_second_telescope_is_a_second_section(planned: Layout, capsys: Capture) 
     sequences = json.loads(capsys.readouterr().out)["sequences"]
     assert [row["Tel"] for row in sequences] == ["LST2"] * 3
     assert [row["Todo"] for row in sequences] == [[0], [0], []]
+
+
+def test_runs_asked_for_are_kept_for_later_commands(planned: Layout, capsys: Capture) -> None:
+    text = planned.night_summary.read_text("utf-8").replace("01875    2 DATA ", "01875    2 CALI ")
+    planned.night_summary.write_text(text, "utf-8")
+    plan = plan_night(planned, calibration_run=1875)
+    assert plan.calibration is not None and plan.calibration.run == 1875
+    keep_choice(planned, calibration_run=1875)
+    keep_choice(planned, drs4_run=1872)
+    assert main(arguments(planned, "-s", "--json")) == 0
+    chosen = json.loads(capsys.readouterr().out)["calibration"]
+    assert (chosen["drs4_run"], chosen["calibration_run"]) == (1872, 1875)
+    assert all("before" in line for line in chosen["explanation"])
+
+
+def test_override_goes_before_what_was_kept(planned: Layout, capsys: Capture) -> None:
+    text = planned.night_summary.read_text("utf-8").replace("01875    2 DATA ", "01875    2 CALI ")
+    planned.night_summary.write_text(text, "utf-8")
+    keep_choice(planned, calibration_run=1875)
+    planned.override.write_text("calibration_run = 01873\n", "utf-8")
+    assert main(arguments(planned, "-s", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["calibration"]["calibration_run"] == 1873
