@@ -112,7 +112,10 @@ def _may_close(closing: Closing, arguments: argparse.Namespace) -> bool:
 
 
 def _ask(question: str) -> bool:
-    return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:  # Ctrl-D
+        return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -116,4 +116,3 @@ def merges(layout: Layout, sequence: Sequence) -> list[Merge]:
 def put_closed_flag(layout: Layout, sequence: Sequence) -> PutFlag:
     """Make the action that ends the closing of a sequence."""
     return PutFlag(layout.closed(sequence))
-

@@ -17,9 +17,7 @@ _COUNTED: tuple[ProductKind, ...] = (DL1, DL2, MUONS, DATACHECK)
 _GB = 1e9
 
 
-def night_finished_text(
-    layout: Layout, plan: NightPlan, *, clock: datetime, comments: Iterable[str]
-) -> str:
+def night_finished_text(layout: Layout, plan: NightPlan, *, clock: datetime, comments: Iterable[str]) -> str:
     """Write the summary of a night.
 
     Parameters
@@ -73,6 +71,7 @@ def finish_night(layout: Layout, plan: NightPlan, *, clock: datetime, reason: st
     if reason:
         comments.append(f"Night closed without data: {reason}.")
     if layout.incidences.exists():
-        write_text(layout.closer_dir / layout.incidences.name, layout.incidences.read_text("utf-8"))
+        said = layout.incidences.read_text(encoding="utf-8", errors="replace")
+        write_text(layout.closer_dir / layout.incidences.name, said)
     text = night_finished_text(layout, plan, clock=clock, comments=comments)
     write_text(layout.night_finished, text)

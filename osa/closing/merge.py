@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
+from pathlib import Path
 
 from osa.closing.actions import Merge
 from osa.errors import OsaError
@@ -22,6 +24,8 @@ MERGE_MODULES = (
     "lstchain.io.io",
 )
 """Imported once for all merges."""
+
+_POLL_SECONDS = 0.05
 
 
 def perform_merges(
@@ -47,27 +51,37 @@ def perform_merges(
     """
     os.environ.update(prepare_environment(layout.environment_dir, 1))
     layout.log_dir.mkdir(parents=True, exist_ok=True)
-    with Workshop(MERGE_MODULES) as workshop, ThreadPoolExecutor(max_workers=at_once) as threads:
-        futures = [threads.submit(_perform, layout, merge, workshop, on_done) for merge in merges]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            workshop.stop()
-            raise
-        return [failure for future in futures if (failure := future.result())]
+    try:
+        with Workshop(MERGE_MODULES) as workshop, ThreadPoolExecutor(max_workers=at_once) as threads:
+            futures = [threads.submit(_perform, layout, merge, workshop, on_done) for merge in merges]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                while not all(future.done() for future in futures):
+                    workshop.stop()  # a thread may just have been about to make its call
+                    time.sleep(_POLL_SECONDS)
+                raise
+            return [failure for future in futures if (failure := future.result())]
+    finally:
+        # Not by the threads: one would take the folder away in which another is to make its own.
+        for folder in {merge.folder for merge in merges}:
+            with suppress(OSError):
+                _scratch_dir(folder).rmdir()
 
 
-def _perform(
-    layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]
-) -> str | None:
+def _scratch_dir(folder: Path) -> Path:
+    return folder / ".unfinished"
+
+
+def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]) -> str | None:
     log = layout.log_dir / f"{merge.step.name}_{run_tag(merge.run)}.log"
     runner = StepRunner(
         run=merge.run,
         subrun=None,
         history=layout.history(merge.run),
         # Beside the final places, which may be on another file system than the work.
-        scratch_dir=merge.folder / ".unfinished",
+        scratch_dir=_scratch_dir(merge.folder),
         workshop=workshop,
         separate_programs=frozenset(),
         say=lambda _: None,
@@ -79,7 +93,5 @@ def _perform(
     except OsaError as error:
         return f"{error} (see {log})"
     finally:
-        with suppress(OSError):  # another merge may still have its own there
-            runner.scratch_dir.rmdir()
         on_done()
     return None

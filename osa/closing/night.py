@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from osa.closing.actions import Merge, Move, PutFlag, closing_moves, merges, put_closed_flag
+from osa.closing.actions import Merge, PutFlag, closing_moves, merges, put_closed_flag
 from osa.closing.finish import finish_night
 from osa.closing.judge import Verdict, judge
 from osa.closing.merge import perform_merges
@@ -15,7 +15,7 @@ from osa.errors import InputError, NightNotCompleteError
 from osa.incidences import add_incidence
 from osa.layout import Layout
 from osa.model.sequence import NightPlan, SequenceKind
-from osa.nightstate import read_night_state
+from osa.nightstate import SequenceState, read_night_state
 from osa.nightsummary.plan import plan_night
 from osa.scheduler.select import select_scheduler
 from osa.system.locks import only_instance
@@ -89,15 +89,16 @@ class Closing:
             )
         scheduler = select_scheduler(layout.settings, None)
         states = read_night_state(layout, plan, scheduler.records(layout.group))
-        if run is not None:
-            states = tuple(state for state in states if state.sequence.run == run)
-            if not states:
-                raise InputError(f"--seq {run}: the night has no sequence of this run")
+        chosen = [state for state in states if run is None or state.sequence.run == run]
+        if run is not None and not chosen:
+            raise InputError(f"--seq {run}: the night has no sequence of this run")
         verdicts = []
-        ordered = sorted(states, key=lambda s: s.sequence.kind is SequenceKind.CALIBRATION)
+        ordered = sorted(chosen, key=lambda s: s.sequence.kind is SequenceKind.CALIBRATION)
         for count, state in enumerate(ordered, start=1):
             verdicts.append(judge(layout, state))
             on_judged("judging", count, len(ordered))
+        if run is not None:
+            verdicts = [_with_dependants(verdict, states) for verdict in verdicts]
         return cls(layout, plan, tuple(verdicts), run is None, without_data)
 
     @property
@@ -185,3 +186,18 @@ class Closing:
                     self.layout.settings.telescope_name,
                     f"{verdict.state.sequence.name} closed although {missing}.",
                 )
+
+
+def _with_dependants(verdict: Verdict, states: Iterable[SequenceState]) -> Verdict:
+    """Say of a calibration that is to be closed alone which runs still need it where it is."""
+    needing = [
+        str(state.sequence.run)
+        for state in states
+        if state.sequence.kind is SequenceKind.DATA and not state.is_done
+    ]
+    is_calibration = verdict.state.sequence.kind is SequenceKind.CALIBRATION
+    if not is_calibration or verdict.state.closed or not needing:
+        return verdict
+    return replace(
+        verdict, missing=(*verdict.missing, f"run(s) {', '.join(needing)} are not done and need it")
+    )

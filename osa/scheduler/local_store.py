@@ -392,8 +392,7 @@ def _used(connection: sqlite3.Connection) -> tuple[int, int]:
     alive = [
         row
         for row in rows
-        if is_alive(row["pid"], row["pid_started"])
-        or (row["pid"] is None and row["started"] > just_claimed)
+        if is_alive(row["pid"], row["pid_started"]) or (row["pid"] is None and row["started"] > just_claimed)
     ]
     return sum(row["cpus"] for row in alive), sum(row["memory"] for row in alive)
 

@@ -18,6 +18,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -126,6 +127,7 @@ class Workshop:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         self._live: set[BaseProcess] = set()
+        self._starting = threading.Lock()
 
     def __enter__(self) -> Workshop:
         return self
@@ -165,6 +167,15 @@ class Workshop:
             return self._wait(process, receiver, started)
 
     def _start(self, *arguments: Any) -> BaseProcess:
+        with self._starting:
+            process = self._start_alone(*arguments)
+            # Starting a process, multiprocessing asks all others that it knows how they ended. The
+            # answer is given once: the thread that waits for one of them would take it for failed.
+            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+        self._live.add(process)
+        return process
+
+    def _start_alone(self, *arguments: Any) -> BaseProcess:
         process = self._context.Process(target=_enter, args=arguments)
         try:
             process.start()
@@ -175,12 +186,9 @@ class Workshop:
             self._context.set_forkserver_preload([])
             process = self._context.Process(target=_enter, args=arguments)
             process.start()
-        self._live.add(process)
         return process
 
-    def _wait(
-        self, process: BaseProcess, receiver: Connection[Any, Any], started: float
-    ) -> Outcome:
+    def _wait(self, process: BaseProcess, receiver: Connection[Any, Any], started: float) -> Outcome:
         try:
             process.join()
         except BaseException:
@@ -215,9 +223,7 @@ sys.exit(getattr(importlib.import_module(module), function)())
 """
 
 
-def run_program(
-    entry: EntryPoint, argv: Sequence[str], *, folder: Path, log: Path | None = None
-) -> Outcome:
+def run_program(entry: EntryPoint, argv: Sequence[str], *, folder: Path, log: Path | None = None) -> Outcome:
     """Run an entry point in a new interpreter; parameters as for :meth:`Workshop.call`."""
     started = time.monotonic()
     with log.open("ab") if log else nullcontext() as stream:

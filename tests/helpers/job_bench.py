@@ -43,6 +43,10 @@ def hold():
     time.sleep({deadline})
     note("gave-up")
 
+def spawn(name):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (FOLDER / name).write_text(f"{{child.pid}}\\n")
+
 """
 
 

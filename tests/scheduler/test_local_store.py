@@ -16,6 +16,7 @@ from datetime import timedelta
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import psutil
 import pytest
 
 from osa.errors import AnotherInstanceError, OsaError
@@ -96,14 +97,13 @@ def test_reading_leaves_the_file_as_it_is(store: LocalStore) -> None:
     assert sorted(store.path.parent.iterdir()) == folder
 
 
-@pytest.mark.parametrize("statements", [0, 1, 3])
-def test_file_that_is_just_being_made_has_no_jobs(store: LocalStore, statements: int) -> None:
+def test_file_that_is_just_being_made_has_no_jobs(store: LocalStore) -> None:
     store.path.parent.mkdir()
     store.path.touch()
-    made = ["CREATE TABLE jobs (id INTEGER)", "CREATE INDEX i ON jobs (id)", "CREATE TABLE t (id INTEGER)"]
-    for statement in made[:statements]:
-        execute(store, statement)
     assert store.records(GROUP) == ()
+    assert store.executor(GROUP) is None
+    store.add(spec(), None)
+    assert states(store) == [JobState.PENDING]
 
 
 def test_reading_does_not_wait_for_a_writer(store: LocalStore) -> None:
@@ -187,9 +187,7 @@ def test_job_number_is_not_used_again(store: LocalStore) -> None:
     assert int(store.add(spec(), None)) > int(first)
 
 
-def _add_on_barrier(
-    folder: Path, name: str, barrier: Barrier, answers: multiprocessing.Queue[str]
-) -> None:
+def _add_on_barrier(folder: Path, name: str, barrier: Barrier, answers: multiprocessing.Queue[str]) -> None:
     store = LocalStore(folder)
     barrier.wait(20)
     try:
@@ -450,6 +448,29 @@ def test_living_process_is_alive_and_a_dead_or_unborn_one_is_not(
     assert not is_alive(pid, started)
     assert not is_alive(None, None)
     assert not is_alive(pid, None)
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_clock_that_is_set_changes_no_process(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    store.enter(GROUP, os.getpid())
+    boot_time = psutil.boot_time()  # the kernel reckons it back from the clock
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_time + seconds)
+    assert store.executor(GROUP) == os.getpid()
+
+
+def test_tasks_that_never_find_room_are_cancelled(store: LocalStore) -> None:
+    store.add(spec("LST1_01873", cpus=3), None)
+    store.add(spec("LST1_01874", memory=3000), None)
+    store.add(spec("LST1_01875"), None)
+    store.add(spec("LST1_01873", cpus=3, group=OTHER), None)
+    store.cancel_too_large(GROUP, Capacity(3, 3000))
+    assert states(store) == [JobState.PENDING] * 3
+    store.cancel_too_large(GROUP, Capacity(2, 2000))
+    assert states(store) == [JobState.CANCELLED, JobState.CANCELLED, JobState.PENDING]
+    assert store.records(GROUP)[0].reason == "needs more than this machine gives"
+    assert states(store, OTHER) == [JobState.PENDING]
 
 
 @pytest.mark.parametrize(("cores", "memory"), [(3, None), (None, 1234), (None, None)])

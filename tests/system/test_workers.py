@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -246,3 +247,11 @@ def test_calls_from_outside_can_be_stopped(tmp_path):
         workshop.stop()
         thread.join()
     assert [outcome.return_code for outcome in outcomes] == [-signal.SIGTERM]
+
+
+def test_calls_of_many_threads_do_not_take_each_others_exit_codes(tmp_path):
+    entry = EntryPoint(MODULE, "return_three")
+    with Workshop([MODULE]) as workshop, ThreadPoolExecutor(6) as threads:
+        calls = [threads.submit(workshop.call, entry, ["x"], folder=tmp_path) for _ in range(60)]
+        codes = [call.result().return_code for call in calls]
+    assert codes == [3] * 60
