@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from osa.layout import Layout
 from osa.steps.environment import prepare_environment
-from osa.system.workers import Workshop, die_with_parent
+from osa.system.workers import Workshop, end_with_parent
 
 __all__ = ["DIE_WITH_PARENT", "run_task"]
 
@@ -37,9 +37,10 @@ def run_task(
         What is imported once for all steps.
     """
     if os.environ.get(DIE_WITH_PARENT):
-        die_with_parent()
+        end_with_parent()
     layout.log_dir.mkdir(parents=True, exist_ok=True)
     granted = int(os.environ.get("SLURM_CPUS_PER_TASK") or cpus)
     os.environ.update(prepare_environment(layout.environment_dir, granted))
     with Workshop(modules) as workshop:
+        _say(f"lstchain imported in {workshop.prepare():.1f} s")
         yield workshop, _say

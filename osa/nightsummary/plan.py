@@ -53,9 +53,7 @@ def plan_night(
     )
 
 
-def keep_choice(
-    layout: Layout, *, drs4_run: int | None = None, calibration_run: int | None = None
-) -> None:
+def keep_choice(layout: Layout, *, drs4_run: int | None = None, calibration_run: int | None = None) -> None:
     """Keep runs that the command line asked for, so that later commands take the same.
 
     Parameters

@@ -2,37 +2,32 @@
 
 Two ways, with the same result:
 
-- :class:`Workshop` imports heavy modules once, in a process of its own (the standard library's
-  fork server), and forks that process for each call. A call that raises, exits, is killed or
-  brings the interpreter down ends its fork only.
+- :class:`Workshop` has a process that imports heavy modules once and is forked for each call
+  (:mod:`osa.system.zygote`). A call that raises, exits, is killed or brings the interpreter down
+  ends its fork only.
 - :func:`run_program` starts a program.
 """
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import multiprocessing
+import json
 import os
-import resource
 import signal
+import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from importlib import import_module
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TextIO
 
-__all__ = ["EntryPoint", "Outcome", "Workshop", "die_with_parent", "run_program"]
+from osa.system.zygote import READY, end_with_parent
 
-_PR_SET_PDEATHSIG = 1
+__all__ = ["EntryPoint", "Outcome", "Workshop", "end_with_parent", "run_program"]
+
 _GRACE_SECONDS = 10.0
 
 
@@ -64,57 +59,11 @@ class Outcome:
     peak_memory: float = 0.0
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends (Linux)."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def _usage() -> tuple[float, float]:
-    """CPU time in s and peak memory in MB, of this process and of the children that it waited for."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    cpu = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    return cpu, max(own.ru_maxrss, children.ru_maxrss) / 1024
-
-
-def _let_server_end() -> None:
-    """Close this fork's end of the pipe by which the fork server knows that it is still wanted.
-
-    Otherwise the server would outlive our caller for as long as this fork lives, and this fork,
-    which dies with the server, would outlive the caller too.
-    """
-    descriptor = forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]
-    if descriptor is not None:
-        os.close(descriptor)
-        forkserver._forkserver._forkserver_alive_fd = None  # type: ignore[attr-defined]
-
-
-def _enter(
-    entry: EntryPoint, argv: list[str], folder: str, log: str | None, report: Connection[Any, Any]
-) -> None:
-    """Run the entry point; this is the whole life of a fork."""
-    die_with_parent()
-    _let_server_end()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if log is not None:
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-    os.chdir(folder)
-    sys.argv = argv
-    start, _ = _usage()
-    try:
-        # As console scripts do: what the function returns is the exit code.
-        sys.exit(getattr(import_module(entry.module), entry.function)())
-    finally:
-        # Forks of multiprocessing skip this, but HDF5 files may be closed only here.
-        atexit._run_exitfuncs()
-        cpu, memory = _usage()
-        report.send((cpu - start, memory))
-
-
 class Workshop:
     """Makes calls in forks of one process that has the heavy imports behind it.
+
+    Calls can be made from several threads at once. Entering starts the process; the first call
+    waits until its imports are done.
 
     Parameters
     ----------
@@ -124,23 +73,31 @@ class Workshop:
     """
 
     def __init__(self, preload: Sequence[str]) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
-        self._live: set[BaseProcess] = set()
-        self._starting = threading.Lock()
+        self._preload = tuple(preload)
+        self._lock = Lock()
+        self._server: _Server | None = None
+        self._live: set[int] = set()
 
     def __enter__(self) -> Workshop:
+        self._server = _Server(self._preload)
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Waited for, so that what the calls used is accounted to this process; multiprocessing
-        # would leave its server to end by itself.
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def prepare(self) -> float:
+        """Wait until the imports are done; gives the time that this took, s."""
+        started = time.monotonic()
+        self._ready_server()
+        return time.monotonic() - started
 
     def stop(self) -> None:
         """End the calls that other threads are waiting for."""
         for process in list(self._live):
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
 
     def call(
         self, entry: EntryPoint, argv: Sequence[str], *, folder: Path, log: Path | None = None
@@ -158,66 +115,110 @@ class Workshop:
         log : pathlib.Path, optional
             What the call prints is appended here; without it goes where our own output goes.
         """
-        receiver, sender = self._context.Pipe(duplex=False)
-        with receiver:
-            started = time.monotonic()
-            with sender:
-                log_name = None if log is None else str(log)
-                process = self._start(entry, list(argv), str(folder), log_name, sender)
-            return self._wait(process, receiver, started)
+        server = self._ready_server()
+        started = time.monotonic()
+        ours, theirs = socket.socketpair()
+        with ours, ours.makefile("rw", encoding="utf-8") as stream:
+            with theirs:
+                server.send(theirs)
+            request = {
+                "module": entry.module,
+                "function": entry.function,
+                "argv": list(argv),
+                "folder": str(folder),
+                "log": None if log is None else str(log),
+            }
+            reply = self._converse(stream, request)
+        # Without a reply the server was killed, and took the call with it.
+        outcome = reply or {"return_code": -signal.SIGKILL}
+        return Outcome(wall_time=time.monotonic() - started, **outcome)
 
-    def _start(self, *arguments: Any) -> BaseProcess:
-        with self._starting:
-            process = self._start_alone(*arguments)
-            # Starting a process, multiprocessing asks all others that it knows how they ended. The
-            # answer is given once: the thread that waits for one of them would take it for failed.
-            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
-        self._live.add(process)
-        return process
+    def _ready_server(self) -> _Server:
+        with self._lock:
+            if self._server is None or not self._server.is_ready():
+                if self._server is not None:
+                    self._server.close()
+                # It may be an import that took the server down with it: the call that needs that
+                # module then says in its own log what is wrong with it.
+                self._server = _Server(())
+                self._server.is_ready()
+            return self._server
 
-    def _start_alone(self, *arguments: Any) -> BaseProcess:
-        process = self._context.Process(target=_enter, args=arguments)
+    def _converse(self, stream: TextIO, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request and wait for the end of the call; empty where the server is gone."""
+        process = 0
         try:
-            process.start()
-        except (EOFError, ConnectionError):
-            # An import took the server down with it. Without imports it lives, and the call that
-            # needs that module says in its own log what is wrong with it.
-            forkserver._forkserver._stop()  # type: ignore[attr-defined]
-            self._context.set_forkserver_preload([])
-            process = self._context.Process(target=_enter, args=arguments)
-            process.start()
-        return process
-
-    def _wait(self, process: BaseProcess, receiver: Connection[Any, Any], started: float) -> Outcome:
-        try:
-            process.join()
+            with suppress(OSError):
+                stream.write(json.dumps(request) + "\n")
+                stream.flush()
+                process = _read(stream).get("process", 0)
+                self._live.add(process)
+                return _read(stream)
+            return {}
         except BaseException:
-            _end(process)
+            if process:
+                _end(process)
             raise
         finally:
             self._live.discard(process)
-        wall = time.monotonic() - started
-        cpu, memory = 0.0, 0.0
-        with suppress(EOFError):  # killed before it could say; the exit code tells
-            if receiver.poll():
-                cpu, memory = receiver.recv()
-        code = process.exitcode
-        return Outcome(1 if code is None else code, wall, cpu, memory)
 
 
-def _end(process: BaseProcess) -> None:
-    process.terminate()
-    process.join(_GRACE_SECONDS)
-    process.kill()
-    process.join()
+class _Server:
+    """The process behind a workshop, as its caller sees it."""
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        self._channel, theirs = socket.socketpair()
+        self._ready = False
+        with theirs:
+            descriptor = str(theirs.fileno())
+            words = ["-m", "osa.system.zygote", str(os.getpid()), descriptor, *preload]
+            self._process = subprocess.Popen(
+                # -P: the working folder is no place to import from.
+                [sys.executable, "-P", *words],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def is_ready(self) -> bool:
+        """Wait for the imports; False where the process has ended."""
+        if not self._ready:
+            with suppress(OSError):
+                self._ready = self._channel.recv(len(READY)) == READY
+        return self._ready and self._process.poll() is None
+
+    def send(self, call: socket.socket) -> None:
+        """Hand over one end of the socket of a call."""
+        with suppress(OSError):  # gone: the call gets no reply
+            socket.send_fds(self._channel, [b"c"], [call.fileno()])
+
+    def close(self) -> None:
+        """Let the process end, and wait for it, so that what it used is accounted to this one."""
+        self._channel.close()
+        _stop(self._process)
 
 
-_RUN_ENTRY = f"""
-import ctypes, importlib, os, sys
+def _read(stream: TextIO) -> dict[str, Any]:
+    """Read one message; empty at the end of the stream."""
+    line = stream.readline()
+    message: dict[str, Any] = json.loads(line) if line else {}
+    return message
+
+
+def _end(process: int) -> None:
+    """Ask a call to end, and make it after a while."""
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+        give_up = time.monotonic() + _GRACE_SECONDS
+        while time.monotonic() < give_up and Path(f"/proc/{process}").exists():
+            time.sleep(0.02)
+        os.kill(process, signal.SIGKILL)
+
+
+_RUN_ENTRY = """
+import importlib, sys
+from osa.system.zygote import end_with_parent
 parent, module, function = sys.argv[1:4]
-ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {int(signal.SIGKILL)}, 0, 0, 0)
-if os.getppid() != int(parent):
-    sys.exit("whoever started this has ended")
+end_with_parent(int(parent))
 sys.argv = sys.argv[4:]
 sys.exit(getattr(importlib.import_module(module), function)())
 """

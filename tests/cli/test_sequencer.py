@@ -44,9 +44,7 @@ def test_json_is_all_of_the_output(planned: Layout, capsys: Capture) -> None:
     assert document["night"] == "2020-01-27"
     assert document["closed"] is False
     assert [row["Todo"] for row in document["sequences"]] == [[0], [0, 1, 2], [0, 1]]
-    assert document["skipped"] == [
-        {"run": 1876, "type": "ERROR", "reason": document["skipped"][0]["reason"]}
-    ]
+    assert document["skipped"] == [{"run": 1876, "type": "ERROR", "reason": document["skipped"][0]["reason"]}]
 
 
 def test_missing_raw_files_are_told(planned: Layout, capsys: Capture) -> None:

@@ -94,3 +94,12 @@ def copy_arguments() -> None:
 def copy_arguments_and_fail() -> None:
     copy_arguments()
     sys.exit(4)
+
+
+def kill_its_parent() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+
+
+def say_start_method() -> None:
+    print(multiprocessing.get_start_method())

@@ -20,15 +20,20 @@ MODULE = "osa_entry_points"
 
 @pytest.fixture(scope="module")
 def workshop():
-    # Forks import the module that was called to run the tests.
-    with Workshop(["pytest"]) as made:
-        yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT}:{HELPERS}")
+        with Workshop(["json"]) as made:
+            yield made
+
+
+@pytest.fixture(autouse=True)
+def path_of_the_entry_points(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{HELPERS}")
 
 
 @pytest.fixture(params=["workshop", "program"])
-def call(request, tmp_path, monkeypatch):
+def call(request, tmp_path):
     """Make a call in one of the two ways; what it prints goes to ``log.txt``."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{HELPERS}")
     run = run_program if request.param == "program" else request.getfixturevalue("workshop").call
 
     def make(function: str, *arguments: str, module: str = MODULE) -> Outcome:
@@ -86,8 +91,7 @@ def test_the_log_is_appended_to(call, tmp_path):
     assert (tmp_path / "log.txt").read_text().startswith("from before\n")
 
 
-def test_without_log_it_prints_where_we_do(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{HELPERS}")
+def test_without_log_it_prints_where_we_do(tmp_path, capfd):
     run_program(EntryPoint(MODULE, "succeed"), ["x"], folder=tmp_path)
     captured = capfd.readouterr()
     assert "on stdout" in captured.out
@@ -207,16 +211,7 @@ def test_no_call_outlives_its_caller(tmp_path, how, number):
     assert_ended(int(started.read_text()))
 
 
-@pytest.fixture
-def no_server():
-    """End the fork server of the tests above: the next workshop starts its own."""
-    with Workshop([]):
-        pass
-
-
-@pytest.mark.usefixtures("no_server")
-def test_a_module_that_breaks_on_import_is_left_to_the_call(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{HELPERS}")
+def test_a_module_that_breaks_on_import_is_left_to_the_call(tmp_path):
     log = tmp_path / "log.txt"
     with Workshop(["osa_breaks_on_import"]) as workshop:
         fine = workshop.call(EntryPoint(MODULE, "succeed"), ["x"], folder=tmp_path, log=log)
@@ -226,7 +221,6 @@ def test_a_module_that_breaks_on_import_is_left_to_the_call(tmp_path, monkeypatc
     assert "RuntimeError: broken module" in log.read_text()
 
 
-@pytest.mark.usefixtures("no_server")
 def test_a_missing_module_is_left_to_the_call(tmp_path):
     with Workshop(["no_such_module"]) as workshop:
         outcome = workshop.call(EntryPoint(MODULE, "succeed"), ["x"], folder=tmp_path, log=tmp_path / "l")
@@ -255,3 +249,46 @@ def test_calls_of_many_threads_do_not_take_each_others_exit_codes(tmp_path):
         calls = [threads.submit(workshop.call, entry, ["x"], folder=tmp_path) for _ in range(60)]
         codes = [call.result().return_code for call in calls]
     assert codes == [3] * 60
+
+
+def test_modules_are_imported_once(tmp_path, monkeypatch):
+    """Each call would else pay for them again."""
+    (tmp_path / "heavy.py").write_text(
+        "import os\nwith open('imports.txt', 'a') as file: file.write('x')\ndef main(): print(os.getpid())\n"
+    )
+    os.environ["PYTHONPATH"] += f":{tmp_path}"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    imports = Path("imports.txt")
+    assert not imports.exists()
+    with Workshop(["heavy"]) as workshop:
+        for _ in range(3):
+            entry = EntryPoint("heavy", "main")
+            assert workshop.call(entry, ["x"], folder=tmp_path, log=tmp_path / "l").return_code == 0
+    assert imports.read_text() == "x"
+    assert not (tmp_path / "imports.txt").exists()
+
+
+def test_an_import_that_ends_the_server_is_left_to_the_call(tmp_path):
+    (tmp_path / "deadly.py").write_text("import os\nos._exit(3)\n")
+    os.environ["PYTHONPATH"] += f":{tmp_path}"
+    with Workshop(["deadly"]) as workshop:
+        fine = workshop.call(EntryPoint(MODULE, "succeed"), ["x"], folder=tmp_path, log=tmp_path / "l")
+        bad = workshop.call(EntryPoint("deadly", "main"), ["x"], folder=tmp_path, log=tmp_path / "l")
+    assert (fine.return_code, bad.return_code) == (0, 3)
+
+
+def test_a_killed_server_is_replaced(tmp_path):
+    with Workshop([]) as workshop:
+        entry = EntryPoint(MODULE, "kill_its_parent")
+        assert workshop.call(entry, ["x"], folder=tmp_path, log=tmp_path / "l").return_code != 0
+        after = workshop.call(EntryPoint(MODULE, "succeed"), ["x"], folder=tmp_path, log=tmp_path / "l")
+    assert after.return_code == 0
+
+
+def test_pools_of_a_call_are_forked_as_they_always_are(tmp_path):
+    """lstchain starts processes of its own and counts on what it has imported being there."""
+    with Workshop([]) as workshop:
+        entry = EntryPoint(MODULE, "say_start_method")
+        workshop.call(entry, ["x"], folder=tmp_path, log=tmp_path / "l")
+    assert (tmp_path / "l").read_text().strip() == "fork"
