@@ -45,7 +45,7 @@ test: install-dev system-packages
 	$(BIN)/python -m pytest
 
 test-fast: install-dev
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n 2
 
 check: install-dev
 	$(BIN)/ruff check .

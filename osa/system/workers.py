@@ -118,7 +118,7 @@ class Workshop:
         server = self._ready_server()
         started = time.monotonic()
         ours, theirs = socket.socketpair()
-        with ours, ours.makefile("rw", encoding="utf-8") as stream:
+        with ours:
             with theirs:
                 server.send(theirs)
             request = {
@@ -128,7 +128,7 @@ class Workshop:
                 "folder": str(folder),
                 "log": None if log is None else str(log),
             }
-            reply = self._converse(stream, request)
+            reply = self._converse(ours, request)
         # Without a reply the server was killed, and took the call with it.
         outcome = reply or {"return_code": -signal.SIGKILL}
         return Outcome(wall_time=time.monotonic() - started, **outcome)
@@ -144,16 +144,16 @@ class Workshop:
                 self._server.is_ready()
             return self._server
 
-    def _converse(self, stream: TextIO, request: dict[str, Any]) -> dict[str, Any]:
+    def _converse(self, call: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for the end of the call; empty where the server is gone."""
         process = 0
         try:
-            with suppress(OSError):
-                stream.write(json.dumps(request) + "\n")
-                stream.flush()
-                process = _read(stream).get("process", 0)
-                self._live.add(process)
-                return _read(stream)
+            with suppress(OSError), call.makefile("r", encoding="utf-8") as replies:
+                call.sendall((json.dumps(request) + "\n").encode())
+                process = _read(replies).get("process", 0)
+                if process:
+                    self._live.add(process)
+                    return _read(replies)
             return {}
         except BaseException:
             if process:

@@ -20,6 +20,11 @@ from osa.system.workers import EntryPoint
 
 
 @pytest.fixture(autouse=True)
+def path_of_the_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "helpers"))
+
+
+@pytest.fixture(autouse=True)
 def no_lstchain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(merge_module, "MERGE_MODULES", ("osa_entry_points",))
     before = dict(os.environ)
