@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeat", type=int, default=10)
     repeat = parser.parse_args().repeat
-    layout = make_night("task", "--size", "small", "--runs", 1, "--subruns", 1)
+    layout = make_night("makespan-tiny", "--size", "tiny")
     night = ("-c", layout.settings.path, "-d", NIGHT.underscored)
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],

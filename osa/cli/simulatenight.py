@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -58,6 +60,22 @@ def _night(text: str) -> date:
         raise InputError(f"-d: {error}") from None
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what libraries say to themselves off the terminal; the bar is on standard error."""
+    sys.stdout.flush()
+    ours, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # protozfits writes there from C++
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
+        os.close(nowhere)
+
+
 def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.cli.progress import StageBar
     from osa.simulation.configuration import write_configuration
@@ -85,7 +103,8 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
 
         bar.update("importing lstchain", 1, 1)
         try:
-            files = make_night(plan, arguments.folder, bar.update, overwrite=arguments.overwrite)
+            with nullcontext() if arguments.verbose else _quiet():
+                files = make_night(plan, arguments.folder, bar.update, overwrite=arguments.overwrite)
         except FileExistsError as error:
             raise InputError(f"{error} (--overwrite)") from None
     configuration = write_configuration(plan, arguments.folder)

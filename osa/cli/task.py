@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 
 from osa.layout import Layout
+from osa.steps.checks import LIBRARIES
 from osa.steps.environment import prepare_environment
 from osa.system.workers import Workshop, end_with_parent
 
@@ -42,5 +44,7 @@ def run_task(
     granted = int(os.environ.get("SLURM_CPUS_PER_TASK") or cpus)
     os.environ.update(prepare_environment(layout.environment_dir, granted))
     with Workshop(modules) as workshop:
+        for module in LIBRARIES:  # while the workshop has its own imports to do
+            import_module(module)
         _say(f"lstchain imported in {workshop.prepare():.1f} s")
         yield workshop, _say

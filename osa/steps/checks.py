@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import tables
 
 __all__ = [
+    "LIBRARIES",
     "check_charge_calibration",
     "check_datacheck",
     "check_dl1",
@@ -36,6 +37,9 @@ __all__ = [
     "event_count",
     "raw_event_count",
 ]
+
+LIBRARIES = ("numpy", "tables", "h5py", "astropy.io.fits")
+"""What the checks import, where they need it; whoever will check anyway may do so before."""
 
 DL1_PARAMETERS = "dl1/event/telescope/parameters/LST_LSTCam"
 DL1_IMAGES = "dl1/event/telescope/image/LST_LSTCam"

@@ -10,6 +10,7 @@ it ended is told by this process, over the same socket.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import selectors
@@ -48,6 +49,7 @@ def main() -> int | str | None:
         # One that cannot be imported is left to the call that needs it, and says why there.
         with suppress(BaseException):
             import_module(module)
+    gc.freeze()  # what was imported stays: forks that do not look at it need not copy it
     call = _serve(socket.socket(fileno=int(descriptor)))
     if call is None:
         return None
