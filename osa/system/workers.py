@@ -129,20 +129,30 @@ class Workshop:
                 "log": None if log is None else str(log),
             }
             reply = self._converse(ours, request)
-        # Without a reply the server was killed, and took the call with it.
-        outcome = reply or {"return_code": -signal.SIGKILL}
-        return Outcome(wall_time=time.monotonic() - started, **outcome)
+        if reply:
+            return Outcome(wall_time=time.monotonic() - started, **reply)
+        # The server was killed, and took the call with it.
+        self._retire(server)
+        return Outcome(-signal.SIGKILL, time.monotonic() - started)
 
     def _ready_server(self) -> _Server:
         with self._lock:
-            if self._server is None or not self._server.is_ready():
-                if self._server is not None:
-                    self._server.close()
+            if self._server is None:
+                self._server = _Server(self._preload)
+            if not self._server.is_ready():
                 # It may be an import that took the server down with it: the call that needs that
                 # module then says in its own log what is wrong with it.
-                self._server = _Server(())
+                self._server.close()
+                self._preload = ()
+                self._server = _Server(self._preload)
                 self._server.is_ready()
             return self._server
+
+    def _retire(self, server: _Server) -> None:
+        with self._lock:
+            if self._server is server:
+                server.close()
+                self._server = None
 
     def _converse(self, call: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for the end of the call; empty where the server is gone."""
@@ -180,11 +190,11 @@ class _Server:
             )
 
     def is_ready(self) -> bool:
-        """Wait for the imports; False where the process has ended."""
+        """Wait for the imports; False where the process ended before they were done."""
         if not self._ready:
             with suppress(OSError):
                 self._ready = self._channel.recv(len(READY)) == READY
-        return self._ready and self._process.poll() is None
+        return self._ready
 
     def send(self, call: socket.socket) -> None:
         """Hand over one end of the socket of a call."""
