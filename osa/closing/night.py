@@ -104,8 +104,8 @@ class Closing:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is missing: an empty night is complete only if somebody says so."""
-        if not self.plan.data and self.without_data is None:
-            return False
+        if not self.plan.data:
+            return self.without_data is not None
         return all(verdict.is_complete for verdict in self.verdicts)
 
     @property

@@ -254,3 +254,14 @@ def test_settings_are_those_of_the_command_line(ready: Layout, settings: Setting
     assert main(["-c", str(settings.path), "-d", "2020-13-45", "-s"]) == 2
     assert main(["-c", str(settings.path), "-d", "20200127", "-s", "LST7"]) == 2
     assert "[LST7]" in capsys.readouterr().err
+
+
+def test_night_with_nothing_but_calibration_closes_with_a_reason(planned: Layout) -> None:
+    lines = planned.night_summary.read_text("utf-8").splitlines(keepends=True)
+    planned.night_summary.write_text("".join(line for line in lines if " DATA " not in line), "utf-8")
+    night = ["-c", str(planned.settings.path), "-d", planned.night.underscored]
+    assert main([*night, "-y"]) == 1
+    assert not planned.night_finished.exists()
+    assert main([*night, "-y", "-r", "weather"]) == 0
+    text = planned.night_finished.read_text("utf-8")
+    assert "Night closed without data: weather." in text
