@@ -17,7 +17,9 @@ from pathlib import Path
 
 from osa.errors import ConfigurationError, InterruptedNightError
 from osa.model.job import JobSpec, JobState, TaskRecord
-from osa.scheduler.local_store import Capacity, LocalStore, PendingTask, is_alive
+from osa.scheduler.capacity import Capacity
+from osa.scheduler.local_store import LocalStore, PendingTask
+from osa.system.processes import is_alive
 
 __all__ = ["LocalExecutor", "LocalScheduler", "start_detached"]
 

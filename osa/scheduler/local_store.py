@@ -7,7 +7,6 @@ try is a constraint of the table, not a matter of locks.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,12 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import psutil
-
 from osa.errors import AnotherInstanceError, OsaError
 from osa.model.job import JobSpec, JobState, Resources, TaskRecord
+from osa.scheduler.capacity import Capacity
+from osa.system.processes import is_alive, start_time
 
-__all__ = ["Capacity", "LocalStore", "PendingTask"]
+__all__ = ["LocalStore", "PendingTask"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -66,29 +65,6 @@ _BUSY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Capacity:
-    """What all running tasks together may use.
-
-    Parameters
-    ----------
-    cores : int
-        Cores.
-    memory : int
-        Memory in MB.
-    """
-
-    cores: int
-    memory: int
-
-    @classmethod
-    def of_this_machine(cls, cores: int | None, memory: int | None) -> Capacity:
-        """Take what is configured, and for the rest what the machine has (of memory 90 %)."""
-        available = len(os.sched_getaffinity(0))
-        total = int(0.9 * psutil.virtual_memory().total / 2**20)
-        return cls(cores or available, memory or total)
-
-
-@dataclass(frozen=True)
 class PendingTask:
     """A task that was given to an executor to be started."""
 
@@ -106,28 +82,6 @@ def _now() -> float:
 
 def _time(stamp: float | None) -> datetime | None:
     return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
-
-
-def _stat(pid: int) -> list[str]:
-    """Read what the kernel tells of a process, from its state on; empty where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return text.rpartition(")")[2].split()  # before it stands the name, which may hold anything
-
-
-def _start(stat: list[str]) -> float:
-    """Tell when a process started, s after the machine did: the clock may be set, this stays."""
-    return int(stat[19]) / os.sysconf("SC_CLK_TCK")
-
-
-def is_alive(pid: int | None, started: float | None) -> bool:
-    """Tell whether a process still runs; its start time tells it from a later one of that number."""
-    if pid is None or started is None:
-        return False
-    stat = _stat(pid)
-    return bool(stat) and stat[0] not in "ZX" and _start(stat) == started
 
 
 class LocalStore:
@@ -253,7 +207,7 @@ class LocalStore:
             present = self._executor(connection, night)
             if present is not None and present != pid:
                 return False
-            started = _start(_stat(pid))
+            started = start_time(pid)
             connection.execute(
                 "INSERT OR REPLACE INTO executors (night, pid, pid_started) VALUES (?, ?, ?)",
                 (night, pid, started),
@@ -352,11 +306,10 @@ class LocalStore:
 
     def started(self, task: PendingTask, pid: int) -> None:
         """Record the process of a task."""
-        stat = _stat(pid)
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE tasks SET pid = ?, pid_started = ? WHERE job = ? AND task = ?",
-                (pid, _start(stat) if stat else None, task.job_id, _index(task.task)),
+                (pid, start_time(pid), task.job_id, _index(task.task)),
             )
 
     def finish(

@@ -6,8 +6,9 @@ import shutil
 
 from osa.config import Settings
 from osa.errors import MissingServiceError
+from osa.scheduler.capacity import Capacity
 from osa.scheduler.local import LocalScheduler
-from osa.scheduler.local_store import Capacity, LocalStore
+from osa.scheduler.local_store import LocalStore
 
 __all__ = ["select_scheduler"]
 

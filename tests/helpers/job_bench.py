@@ -13,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from osa.model.job import JobSpec, JobState, Resources, TaskRecord
+from osa.scheduler.capacity import Capacity
 from osa.scheduler.local import LocalExecutor, LocalScheduler
-from osa.scheduler.local_store import Capacity, LocalStore
+from osa.scheduler.local_store import LocalStore
 
 GROUP = "LST1.20200127.v0.1.0"
 DEADLINE = 20.0

@@ -17,8 +17,9 @@ from job_bench import GROUP, JobBench, is_gone, wait_until
 from osa.errors import AnotherInstanceError, ConfigurationError, ExitCode, InterruptedNightError
 from osa.model.job import JobState
 from osa.scheduler import local
+from osa.scheduler.capacity import Capacity
 from osa.scheduler.local import LocalExecutor, LocalScheduler, start_detached
-from osa.scheduler.local_store import Capacity, LocalStore
+from osa.scheduler.local_store import LocalStore
 from osa.scheduler.select import select_scheduler
 
 OTHER = "LST1.20200128.v0.1.0"
@@ -333,7 +334,8 @@ def test_detached_executor_outlives_the_command(bench: JobBench, monkeypatch: py
     code = (
         "from pathlib import Path; import sys\n"
         "from osa.scheduler.local import start_detached\n"
-        "from osa.scheduler.local_store import Capacity, LocalStore\n"
+        "from osa.scheduler.capacity import Capacity\n"
+        "from osa.scheduler.local_store import LocalStore\n"
         f"print(start_detached(LocalStore(Path({str(bench.state_dir)!r})), {GROUP!r}, Capacity(1, 4000)))"
     )
     command = [sys.executable, "-c", code]

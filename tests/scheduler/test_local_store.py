@@ -21,7 +21,9 @@ import pytest
 
 from osa.errors import AnotherInstanceError, OsaError
 from osa.model.job import JobSpec, JobState, Resources
-from osa.scheduler.local_store import Capacity, LocalStore, PendingTask, is_alive
+from osa.scheduler.capacity import Capacity
+from osa.scheduler.local_store import LocalStore, PendingTask
+from osa.system.processes import is_alive
 
 GROUP = "LST1.20200127.v0.1.0"
 OTHER = "LST1.20200128.v0.1.0"
