@@ -41,10 +41,9 @@ def distances(events: pd.DataFrame, position: SkyCoord) -> npt.NDArray[np.float6
         times = Time(events["dragon_time"].to_numpy(), format="unix")
         frame = AltAz(obstime=times, location=LST1)
         expected = position.transform_to(frame)
-    found = SkyCoord(
-        alt=events["reco_alt"].to_numpy() * u.rad, az=events["reco_az"].to_numpy() * u.rad, frame=frame
-    )
-    return np.asarray(found.separation(expected).deg)
+        alt, az = (events[name].to_numpy() * u.rad for name in ("reco_alt", "reco_az"))
+        found = SkyCoord(alt=alt, az=az, frame=frame)
+        return np.asarray(found.separation(expected).deg)
 
 
 def is_seen(events: pd.DataFrame, position: SkyCoord) -> bool:
