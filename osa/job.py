@@ -184,7 +184,7 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
         [
             "#!/usr/bin/env python3",
             *head,
-            f'"""Job of sequence {sequence.name}; made by sequencer, one task a sub-run."""',
+            f'"""Job of sequence {sequence.name}, made by sequencer."""',
             "",
             "import os",
             "",

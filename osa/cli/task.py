@@ -11,12 +11,10 @@ from importlib import import_module
 from osa.layout import Layout
 from osa.steps.checks import LIBRARIES
 from osa.steps.environment import prepare_environment
+from osa.system.processes import END_WITH_PARENT
 from osa.system.workers import Workshop, end_with_parent
 
-__all__ = ["DIE_WITH_PARENT", "run_task"]
-
-DIE_WITH_PARENT = "OSA_DIE_WITH_PARENT"
-"""Set by the local backend, so that no task outlives it unseen."""
+__all__ = ["run_task"]
 
 
 def _say(message: str) -> None:
@@ -38,8 +36,9 @@ def run_task(
     modules : sequence of str
         What is imported once for all steps.
     """
-    if os.environ.get(DIE_WITH_PARENT):
-        end_with_parent()
+    runner = os.environ.get(END_WITH_PARENT)
+    if runner:
+        end_with_parent(int(runner))
     layout.log_dir.mkdir(parents=True, exist_ok=True)
     granted = int(os.environ.get("SLURM_CPUS_PER_TASK") or cpus)
     os.environ.update(prepare_environment(layout.environment_dir, granted))

@@ -19,7 +19,7 @@ from osa.errors import ConfigurationError, InterruptedNightError
 from osa.model.job import JobSpec, JobState, TaskRecord
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local_store import LocalStore, PendingTask
-from osa.system.processes import is_alive
+from osa.system.processes import END_WITH_PARENT, is_alive
 
 __all__ = ["LocalExecutor", "LocalScheduler", "start_detached"]
 
@@ -236,7 +236,7 @@ def _task_environment(task: PendingTask) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
     environment["SLURM_JOB_ID"] = str(task.job_id)
     environment["SLURM_CPUS_PER_TASK"] = str(task.resources.cpus)
-    environment["OSA_DIE_WITH_PARENT"] = "1"
+    environment[END_WITH_PARENT] = str(os.getpid())
     if task.task is not None:
         environment["SLURM_ARRAY_JOB_ID"] = str(task.job_id)
         environment["SLURM_ARRAY_TASK_ID"] = str(task.task)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["is_alive", "start_time"]
+__all__ = ["END_WITH_PARENT", "is_alive", "start_time"]
+
+END_WITH_PARENT = "OSA_END_WITH_PARENT"
+"""Variable with the process that runs a task: without it the task would go on unseen."""
 
 
 def _stat(pid: int) -> list[str]:

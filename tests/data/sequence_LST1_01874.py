@@ -9,7 +9,7 @@
 #SBATCH --chdir=<ANALYSIS_DIR>
 #SBATCH --output=<ANALYSIS_DIR>/log/LST1_01874_%A_%a.log
 #SBATCH --error=<ANALYSIS_DIR>/log/LST1_01874_%A_%a.log
-"""Job of sequence LST1_01874; made by sequencer, one task a sub-run."""
+"""Job of sequence LST1_01874, made by sequencer."""
 
 import os
 

@@ -26,7 +26,7 @@ OTHER = "LST1.20200128.v0.1.0"
 HELD = "note('start'); await_file('go'); note('end')"
 DIES_WITH_PARENT = (
     "from osa.system.workers import end_with_parent\n"
-    "if os.environ['OSA_DIE_WITH_PARENT']: end_with_parent()\n"
+    "if os.environ['OSA_END_WITH_PARENT']: end_with_parent()\n"
 )
 
 
