@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Names for files of the simulation until they are whole."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "part_of", "put_in_place"]
+from osa.system.files import publish
+
+__all__ = ["atomic_path", "part_of"]
 
 
 def part_of(path: Path) -> Path:
     """Name the file beside ``path`` that is written to before it is complete."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
-
-
-def put_in_place(part: Path, path: Path) -> None:
-    """Flush a complete file to disk and give it its final name."""
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 @contextmanager
@@ -29,6 +24,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     part = part_of(path)
     try:
         yield part
-        put_in_place(part, path)
+        publish(part, path)
     finally:
         part.unlink(missing_ok=True)

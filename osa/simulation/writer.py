@@ -11,8 +11,9 @@ from protozfits import FlatProtobufZOFits
 from osa.simulation import evbv5, r1v1
 from osa.simulation.camera import Camera
 from osa.simulation.events import RawEvent, simulate_subrun
-from osa.simulation.files import part_of, put_in_place
+from osa.simulation.files import part_of
 from osa.simulation.plan import DataFormat, NightPlan, RunPlan
+from osa.system.files import publish
 
 __all__ = ["SubrunWriter", "raw_path", "write_subrun"]
 
@@ -79,7 +80,7 @@ class SubrunWriter:
                 stream.close()
             if kind is None:
                 for part, path in zip(self._parts, self._paths, strict=True):
-                    put_in_place(part, path)
+                    publish(part, path)
         finally:
             for part in self._parts:
                 part.unlink(missing_ok=True)
