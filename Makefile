@@ -2,17 +2,20 @@
 PYTHON  ?= python3
 BACKEND ?= local
 DEMO    ?= demo-night
+SLURM   ?= demo-slurm
 NIGHT   := 2020_01_27
 VENV    := .venv
 BIN     := $(VENV)/bin
 
-.PHONY: help install install-dev demo test test-fast check bench clean system-packages
+.PHONY: help install install-dev demo test test-fast check bench clean system-packages slurm slurm-stop
 
 help:
-	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/)"
+	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/);"
+	@echo "                BACKEND=slurm does so on the cluster of make slurm, or else on yours"
 	@echo "make test       install what the tests need and run all of them"
 	@echo "make test-fast  the tests that take less than a minute"
 	@echo "make check      ruff, mypy, direction of the imports"
+	@echo "make slurm      start a private Slurm cluster below $(SLURM)/ (as root); make slurm-stop stops it"
 	@echo "make bench      the benchmarks (see benchmarks/README.md)"
 	@echo "make clean      remove the demo night and the virtual environment"
 
@@ -36,7 +39,7 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 demo: install
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh "$(DEMO)" "$(NIGHT)" "$(BACKEND)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh "$(DEMO)" "$(NIGHT)" "$(BACKEND)" "$(SLURM)"
 
 system-packages:
 	@sh tools/system-packages.sh
@@ -45,13 +48,20 @@ test: install-dev system-packages
 	$(BIN)/python -m pytest
 
 test-fast: install-dev
-	$(BIN)/python -m pytest -m 'not slow' -n 2
+	$(BIN)/python -m pytest -m 'not slow and not slurm' -n 2
 
 check: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+slurm:
+	@command -v sbatch >/dev/null 2>&1 || sh tools/system-packages.sh
+	@$(PYTHON) tools/slurm_cluster.py start "$(SLURM)"
+
+slurm-stop:
+	@$(PYTHON) tools/slurm_cluster.py stop "$(SLURM)"
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.run_all

@@ -1,10 +1,16 @@
 #!/bin/sh
 # Make a small night, analyse it and close it; the body of "make demo".
-# Arguments: folder of the night, its date (YYYY_MM_DD), backend.
+# Arguments: folder of the night, its date (YYYY_MM_DD), backend, folder of a cluster of our own.
 set -eu
-folder=$1 night=$2 backend=$3
+folder=$1 night=$2 backend=$3 cluster=$4
 config=$folder/sequencer.cfg
 tag=$(echo "$night" | tr -d _)
+
+if [ "$backend" = slurm ] && [ -z "${SLURM_CONF:-}" ] && [ -e "$cluster/slurm.conf" ]; then
+  SLURM_CONF=$(realpath "$cluster/slurm.conf")
+  export SLURM_CONF
+  echo "== on the cluster below $cluster/"
+fi
 
 echo "== 1/4 a simulated night below $folder/"
 # Only ever a folder that this script made is removed.
@@ -15,9 +21,10 @@ fi
 mkdir -p "$folder"
 touch "$folder/.demo"
 simulatenight "$folder" -d "$night" --size tiny >/dev/null
+sed -i "s/^backend = .*/backend = $backend/" "$config"
 
 echo "== 2/4 sequencer: R0 to DL2"
-sequencer -c "$config" -d "$night" --backend "$backend"
+sequencer -c "$config" -d "$night" --wait
 
 echo "== 3/4 closer: merge, move, close"
 closer -c "$config" -d "$night" -y

@@ -2,18 +2,32 @@
 # Install the programs from outside Python that the tests use, where that is possible; say clearly
 # what is missing, and what will not work, where it is not.
 set -eu
+PATH="$PATH:/usr/sbin:/sbin" # where the daemons are, also for who is not root
+
+# program and Debian package
+needed="dot:graphviz sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd slurmdbd:slurmdbd munged:munge
+mariadbd:mariadb-server"
 missing=""
-command -v dot >/dev/null 2>&1 || missing="$missing graphviz"
+for pair in $needed; do
+  command -v "${pair%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   echo "== installing$missing"
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then # the daemons are not to start by themselves
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+  fi
   # shellcheck disable=SC2086
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing; } >/dev/null 2>&1 || true
 fi
-for package in $missing; do
+for pair in $needed; do
+  program=${pair%:*} package=${pair#*:}
   case $package in
-    graphviz) program=dot without="graphs of provenance cannot be drawn" ;;
+    graphviz) without="graphs of provenance cannot be drawn" ;;
+    *) without="tests on a real Slurm cluster do not work (where they are run as root)" ;;
   esac
   command -v "$program" >/dev/null 2>&1 ||
     echo "missing: $program (Debian package $package): $without; all else works" >&2
