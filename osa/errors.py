@@ -17,6 +17,7 @@ __all__ = [
     "MissingServiceError",
     "NightNotCompleteError",
     "OsaError",
+    "ParentGoneError",
     "ProductError",
     "StepFailedError",
 ]
@@ -71,6 +72,10 @@ class InterruptedNightError(OsaError):
 
 class NightNotCompleteError(OsaError):
     """Something of the night is still missing."""
+
+
+class ParentGoneError(OsaError):
+    """The job that another one is to wait for is not known to the scheduler any more."""
 
 
 class ProductError(OsaError):

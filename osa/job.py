@@ -2,134 +2,56 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping
 
-from osa.errors import OsaError
+from osa.config import JobSettings
+from osa.decision import Action, Decision
+from osa.errors import MissingServiceError, NightNotCompleteError, OsaError, ParentGoneError
 from osa.layout import Layout
-from osa.model.job import JobSpec, Resources, format_duration
+from osa.model.job import UNCONFIRMED, JobSpec, format_duration
+from osa.model.run import list_subruns
 from osa.model.sequence import CalibrationChoice, Sequence, SequenceKind
-from osa.nightstate import SequenceState
 from osa.scheduler.base import Scheduler
 from osa.system.files import write_text
 
-__all__ = ["Action", "Decision", "decide", "job_script", "list_subruns", "submit_night", "write_veto"]
-
-
-class Action(StrEnum):
-    """What the sequencer does with a sequence, as the table shows it."""
-
-    SUBMIT = "Submit"
-    SIMULATE = "Simulate"
-    CHECK = "Check"
-    VETO = "Veto"
-    CLOSED = "Closed"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What is to be done with a sequence.
-
-    Parameters
-    ----------
-    state : SequenceState
-        What has become of it.
-    action : Action
-        What is done.
-    tasks : tuple of int
-        Sub-runs to submit.
-    note : str
-        What a person should know, where there is something.
-    """
-
-    state: SequenceState
-    action: Action
-    tasks: tuple[int, ...] = ()
-    note: str = ""
-
-    @property
-    def sequence(self) -> Sequence:
-        """The sequence that it is about."""
-        return self.state.sequence
-
-
-def decide(states: Iterable[SequenceState], *, simulate: bool) -> tuple[Decision, ...]:
-    """Decide for every sequence of a night; pure.
-
-    Only what is missing is submitted: sub-runs that are not done, have no live try and have not
-    failed as often as they may. DATA sequences whose calibration can no longer come are left
-    alone, with a note.
-    """
-    states = tuple(states)
-    calibration = next((s for s in states if s.sequence.kind is SequenceKind.CALIBRATION), None)
-    hopeless = _why_hopeless(calibration)
-    return tuple(_decide_one(state, hopeless, simulate) for state in states)
-
-
-def _why_hopeless(calibration: SequenceState | None) -> str:
-    if calibration is None or calibration.is_done:
-        return ""
-    run = calibration.sequence.run
-    if calibration.sequence.blocked:
-        return f"its calibration run {run} cannot be processed: {calibration.sequence.blocked}"
-    if calibration.vetoed or (calibration.exhausted and not calibration.live):
-        return f"its calibration run {run} is vetoed"
-    return ""
-
-
-def _decide_one(state: SequenceState, hopeless: str, simulate: bool) -> Decision:
-    sequence = state.sequence
-    if state.closed:
-        return Decision(state, Action.CLOSED)
-    if state.vetoed:
-        return Decision(state, Action.VETO, note="vetoed; remove its .veto file to try again")
-    if sequence.blocked:
-        return Decision(state, Action.CHECK, note=sequence.blocked)
-    if hopeless and sequence.kind is SequenceKind.DATA and state.todo:
-        return Decision(state, Action.CHECK, note=hopeless)
-    tasks = tuple(task for task in state.todo if task not in state.live | set(state.exhausted))
-    if tasks:
-        action = Action.SIMULATE if simulate else Action.SUBMIT
-        return Decision(state, action, tasks, _absent(sequence))
-    if state.exhausted and not state.live:
-        what = (
-            ""
-            if sequence.kind is SequenceKind.CALIBRATION
-            else f" of sub-runs {list_subruns(state.exhausted)}"
-        )
-        return Decision(state, Action.VETO, note=f"a step{what} has failed too often in the same way")
-    return Decision(state, Action.CHECK, note=_absent(sequence))
-
-
-def _absent(sequence: Sequence) -> str:
-    absent = sequence.absent_subruns
-    return f"no raw files of sub-runs {list_subruns(absent)}" if absent else ""
-
-
-def list_subruns(subruns: Iterable[int]) -> str:
-    """Write indices shortly, runs of them as ranges: ``0-3, 7``."""
-    ranges: list[list[int]] = []
-    for subrun in sorted(subruns):
-        if ranges and subrun == ranges[-1][-1] + 1:
-            ranges[-1][1:] = [subrun]
-        else:
-            ranges.append([subrun])
-    return ", ".join("-".join(map(str, pair)) for pair in ranges)
+__all__ = ["job_script", "sbatch_directives", "submit_night", "write_veto"]
 
 
 # ------------------------------------------------------------------------- job scripts
 
 
-def _array(tasks: Iterable[int]) -> str:
-    return list_subruns(tasks).replace(" ", "")
-
-
-def _resources(layout: Layout, sequence: Sequence) -> Resources:
+def _job_settings(layout: Layout, sequence: Sequence) -> JobSettings:
     if sequence.kind is SequenceKind.CALIBRATION:
         return layout.settings.calibration_job
     return layout.settings.data_job
+
+
+def sbatch_directives(values: Mapping[str, object]) -> list[str]:
+    """Write what ``sbatch`` reads from the head of a script.
+
+    Parameters
+    ----------
+    values : mapping
+        By the name of the long option; those that are None are left out.
+    """
+    return [f"#SBATCH --{key}={_quoted(str(value))}" for key, value in values.items() if value is not None]
+
+
+def _quoted(text: str) -> str:
+    return (
+        '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"[\s\"'\\#]", text) else text
+    )
+
+
+# An array whose indices would be too large for the cluster is told what to add to them.
+_SUBRUN_OF_TASK = (
+    "import sys",
+    "",
+    "first = int(sys.argv[1]) if len(sys.argv) > 1 else 0",
+    "subrun = first + int(os.environ['SLURM_ARRAY_TASK_ID'])",
+)
 
 
 def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> str:
@@ -150,24 +72,28 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
         A Python script with the resource manager's directives at its head; without arguments it
         runs the task that its environment names.
     """
-    slurm, resources = layout.settings.slurm, _resources(layout, sequence)
-    is_array = sequence.kind is SequenceKind.DATA
-    log = layout.log_dir / f"{sequence.name}_{'%A_%a' if is_array else '%j'}.log"
-    directives = {
-        "job-name": sequence.name,
-        "account": slurm.account,
-        "partition": slurm.partition,
-        "array": _array(tasks) if is_array else None,
-        "cpus-per-task": resources.cpus,
-        "mem": f"{resources.memory}M",
-        "time": format_duration(resources.walltime),
-        "chdir": layout.analysis_dir,
-        "output": log,
-        "error": log,
-    }
-    head = [f"#SBATCH --{key}={value}" for key, value in directives.items() if value is not None]
-    program = "datasequence" if is_array else "calibrationsequence"
     settings = layout.settings
+    job = _job_settings(layout, sequence)
+    is_array = sequence.kind is SequenceKind.DATA
+    # In the name of a log a per cent sign begins a field of Slurm's.
+    log_dir = str(layout.log_dir).replace("%", "%%")
+    log = f"{log_dir}/{sequence.name}_{'%A_%a' if is_array else '%j'}.log"
+    at_once = "" if settings.slurm.max_at_once is None else f"%{settings.slurm.max_at_once}"
+    head = sbatch_directives(
+        {
+            "job-name": sequence.name,
+            "account": job.account,
+            "partition": job.partition,
+            "array": list_subruns(tasks, ",") + at_once if is_array else None,
+            "cpus-per-task": job.cpus,
+            "mem": f"{job.memory}M",
+            "time": format_duration(job.walltime),
+            "chdir": layout.analysis_dir,
+            "output": log,
+            "error": log,
+        }
+    )
+    program = "datasequence" if is_array else "calibrationsequence"
     arguments = [
         "-m",
         f"osa.cli.{program}",
@@ -178,7 +104,7 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
     ]
     lines = [f"    {argument!r}," for argument in [sys.executable, *arguments]]
     if is_array:
-        lines.append(f"    '{sequence.run:05d}.' + os.environ['SLURM_ARRAY_TASK_ID'].zfill(4),")
+        lines.append(f"    f'{sequence.run:05d}.{{subrun:04d}}',")
     lines.append(f"    {settings.telescope_name!r},")
     return "\n".join(
         [
@@ -187,6 +113,7 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
             f'"""Job of sequence {sequence.name}, made by sequencer."""',
             "",
             "import os",
+            *(_SUBRUN_OF_TASK if is_array else ()),
             "",
             "command = [",
             *lines,
@@ -238,16 +165,37 @@ def submit(
         group=layout.group,
         script=script,
         log_dir=layout.log_dir,
-        resources=_resources(layout, sequence),
+        resources=_job_settings(layout, sequence),
         tasks=decision.tasks if sequence.kind is SequenceKind.DATA else (),
     )
     return scheduler.submit(job, after=after)
 
 
 def submit_night(
-    layout: Layout, decisions: Iterable[Decision], scheduler: Scheduler, choice: CalibrationChoice
+    layout: Layout,
+    decisions: Iterable[Decision],
+    scheduler: Scheduler,
+    choice: CalibrationChoice,
+    *,
+    calibration_is_done: Callable[[], bool],
+    on_submitted: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Submit what is decided: the calibration first, the data after it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    decisions : iterable of Decision
+        For all its sequences.
+    scheduler : Scheduler
+        Takes the jobs.
+    choice : CalibrationChoice
+        How the calibration was chosen, for people.
+    calibration_is_done : callable
+        Looks at the products of the calibration, where the scheduler has forgotten its job.
+    on_submitted : callable
+        Told of the number of tasks of each job.
 
     Returns
     -------
@@ -266,20 +214,48 @@ def submit_night(
         if calibration.action is Action.SUBMIT:
             after = submit(layout, calibration, scheduler, choice, None)
             count += 1
+            on_submitted(1)
         elif calibration.state.live:
             after = calibration.state.job_id
+    data = [d for d in decisions if d.sequence.kind is SequenceKind.DATA and d.action is Action.SUBMIT]
     failures = []
-    for decision in decisions:
-        if decision.sequence.kind is SequenceKind.CALIBRATION or decision.action is not Action.SUBMIT:
-            continue
+    for decision in data:
         try:
-            submit(layout, decision, scheduler, choice, after)
+            after = _submit_data(layout, decision, scheduler, choice, after, calibration_is_done)
             count += len(decision.tasks)
+            on_submitted(len(decision.tasks))
+        except MissingServiceError:
+            raise  # so it would be with all the others
         except (OsaError, OSError) as error:
             failures.append(f"{decision.sequence.name}: {error}")
     if failures:
         raise OsaError("\n  ".join(["some sequences were not submitted:", *failures]))
     return count
+
+
+def _submit_data(
+    layout: Layout,
+    decision: Decision,
+    scheduler: Scheduler,
+    choice: CalibrationChoice,
+    after: str | None,
+    calibration_is_done: Callable[[], bool],
+) -> str | None:
+    """Submit a DATA sequence; tell what the next one has to wait for.
+
+    A calibration that the scheduler has forgotten, or never confirmed, is judged by its products.
+    """
+    waiting = "its calibration is not done yet, and nothing is known of the job: run sequencer again later"
+    if after == UNCONFIRMED:
+        raise NightNotCompleteError(waiting)
+    try:
+        submit(layout, decision, scheduler, choice, after)
+    except ParentGoneError as error:
+        if not calibration_is_done():
+            raise NightNotCompleteError(f"{waiting} ({error})") from None
+        submit(layout, decision, scheduler, choice, None)
+        return None
+    return after
 
 
 def write_veto(layout: Layout, decision: Decision) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osa.config import ProductionSettings, Settings
+from osa.model.job import JobGroup
 from osa.model.night import Night
 from osa.model.run import run_tag
 from osa.model.sequence import Sequence
@@ -82,6 +83,11 @@ class Layout:
     settings: Settings
     night: Night
 
+    @property
+    def title(self) -> str:
+        """What is meant, in words."""
+        return f"night {self.night} of {self.settings.telescope_name}"
+
     # ------------------------------------------------------------------------- inputs
 
     @property
@@ -134,9 +140,10 @@ class Layout:
         return self.settings.telescope.analysis_dir / self.night.tag / self._production.prod_id
 
     @property
-    def group(self) -> str:
-        """Telescope, night and production in one word, for the scheduler."""
-        return f"{self.settings.telescope_name}.{self.night.tag}.{self._production.prod_id}"
+    def group(self) -> JobGroup:
+        """All jobs of this telescope, night and production, for the scheduler."""
+        name = f"{self.settings.telescope_name}.{self.night.tag}.{self._production.prod_id}"
+        return JobGroup(name, self.analysis_dir)
 
     @property
     def log_dir(self) -> Path:

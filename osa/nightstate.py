@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,8 +72,14 @@ class SequenceState:
 
     @property
     def tries(self) -> int:
-        """Number of jobs that it has had."""
-        return len({record.job_id for record in self.records})
+        """How often a task was tried, the one that was tried most."""
+        return max(Counter(record.task for record in self.records).values(), default=0)
+
+    @property
+    def reason(self) -> str:
+        """Why its tasks are in the state that they are in, where that is told."""
+        state = self.state
+        return ",".join(sorted({r.reason for r in self.latest.values() if r.state is state and r.reason}))
 
     @property
     def job_id(self) -> str | None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from osa.job import Action, Decision
+from osa.decision import Action, Decision
 from osa.layout import PRODUCT_KINDS, Layout
 from osa.model.job import JobState, format_duration
 from osa.model.sequence import NightPlan, SequenceKind
@@ -16,12 +16,12 @@ __all__ = ["COLUMNS", "as_json", "notes", "print_table", "table_lines", "table_r
 
 COLUMNS = (
     "Tel", "Seq", "Parent", "Type", "Run", "Subruns", "Source", "Wobble", "Action", "Tries",
-    "JobID", "State", "Host", "CPU_time", "Walltime", "Exit",
+    "JobID", "State", "Reason", "Host", "CPU_time", "Walltime", "Exit",
     *(f"{kind.name}%" for kind in PRODUCT_KINDS),
 )  # fmt: skip
 """Column heads, in order."""
 
-_LEFT = frozenset({"Tel", "Type", "Source", "Wobble", "Action", "State", "Host"})
+_LEFT = frozenset({"Tel", "Type", "Source", "Wobble", "Action", "State", "Reason", "Host"})
 _GAP = "  "
 _NOTHING = "-"
 
@@ -74,6 +74,7 @@ def _row(decision: Decision) -> dict[str, Any]:
         "Tries": state.tries,
         "JobID": state.job_id,
         "State": state.state,
+        "Reason": state.reason if state.reason and " " not in state.reason else None,
         "Host": state.host,
         "CPU_time": None if state.cpu_time is None else format_duration(state.cpu_time),
         "Walltime": None if state.wall_time is None else format_duration(state.wall_time),
@@ -144,7 +145,11 @@ def _style(column: str, value: Any) -> str:
 def notes(plan: NightPlan, decisions: Iterable[Decision]) -> list[str]:
     """Say in words what the table has no column for: choices, skipped runs, obstacles."""
     lines = list(plan.choice.explanation)
-    lines += [f"{d.sequence.name}: {d.note}" for d in decisions if d.note]
+    for decision in decisions:
+        state = decision.state
+        lines += [f"{decision.sequence.name}: {decision.note}"] if decision.note else []
+        if " " in state.reason:  # else it is in the table
+            lines.append(f"{decision.sequence.name}: {state.state}: {state.reason}")
     lines += [f"run {run.run:05d} ({run.label}): {run.reason}" for run in plan.skipped]
     return lines
 

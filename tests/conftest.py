@@ -8,10 +8,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from slurm_cluster import slurm_cluster
 
 from osa.config import Settings, load_settings
 from osa.layout import Layout
 from osa.model.night import Night
+
+__all__ = ["slurm_cluster"]  # one for the whole session
 
 SHIPPED = Path(__file__).parents[1] / "cfg" / "sequencer.cfg"
 INPUT_FOLDERS = (
@@ -46,6 +49,8 @@ def make_config(tmp_path: Path) -> Callable[..., Path]:
             (base / folder).mkdir(parents=True, exist_ok=True)
         text = SHIPPED.read_text(encoding="utf-8").replace("base = ~/lst", f"base = {base}")
         assert str(base) in text
+        # Whatever is installed on the machine of the tests.
+        text = change_key(text, "SCHEDULER", "backend", "local")
         for (section, key), value in (changes or {}).items():
             text = change_key(text, section, key, value)
         path = tmp_path / "sequencer.cfg"

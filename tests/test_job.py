@@ -1,4 +1,4 @@
-"""What is decided for each sequence, the job scripts, and their chained submission."""
+"""Job scripts, and their chained submission."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from night_states import (
     sequence_state,
 )
 
-from osa.errors import AnotherInstanceError, OsaError
-from osa.job import Action, Decision, decide, job_script, list_subruns, submit_night, write_veto
+from osa.decision import Decision, decide
+from osa.errors import AnotherInstanceError, MissingServiceError, OsaError, ParentGoneError
+from osa.job import job_script, sbatch_directives, submit_night, write_veto
 from osa.layout import Layout
-from osa.model.job import JobSpec, JobState, Resources, TaskRecord
+from osa.model.job import UNCONFIRMED, JobGroup, JobSpec, JobState, TaskRecord
 from osa.model.sequence import CalibrationChoice
 from osa.nightstate import SequenceState
 
@@ -30,140 +31,8 @@ CHOICE = CalibrationChoice(1872, 1873, ("run 01873 calibrates the night",))
 RUNNING = JobState.RUNNING
 
 
-def decide_data(state: SequenceState, calibration: SequenceState | None = None) -> Decision:
-    """Decide for a DATA sequence, with a calibration that is done where none is given."""
-    states = (calibration or sequence_state(calibration_sequence()), state)
-    return decide(states, simulate=False)[1]
-
-
 def calibration_state(**values: object) -> SequenceState:
     return sequence_state(calibration_sequence(), **values)  # type: ignore[arg-type]
-
-
-# ------------------------------------------------------------------------------- decide
-
-
-@pytest.mark.parametrize(
-    ("state", "action", "tasks"),
-    [
-        # all of a new sequence; of others what is missing, and nothing twice
-        ({"todo": [0, 1, 2]}, Action.SUBMIT, (0, 1, 2)),
-        ({"todo": [1]}, Action.SUBMIT, (1,)),
-        ({}, Action.CHECK, ()),
-        ({"todo": [0, 1], "records": [record(task=0, state=JobState.PENDING)]}, Action.SUBMIT, (1,)),
-        ({"todo": [0], "records": [record(task=0, state=RUNNING)]}, Action.CHECK, ()),
-        ({"todo": [0], "records": [record(task=0, state=JobState.UNKNOWN)]}, Action.CHECK, ()),
-        # whatever ended without its products is tried again
-        *(
-            ({"todo": [0], "records": [record(task=0, state=end)]}, Action.SUBMIT, (0,))
-            for end in JobState
-            if not end.is_live
-        ),
-        # of several tries the latest counts
-        (
-            {"todo": [0], "records": [record(state=JobState.FAILED), record(state=RUNNING, job_id="2")]},
-            Action.CHECK,
-            (),
-        ),
-        # what failed too often is left alone, the rest goes on
-        ({"todo": [0, 1, 2], "exhausted": [1]}, Action.SUBMIT, (0, 2)),
-        ({"todo": [1], "exhausted": [1]}, Action.VETO, ()),
-        ({"todo": [1], "exhausted": [1], "records": [record(task=1, state=RUNNING)]}, Action.CHECK, ()),
-        (
-            {"todo": [1, 2], "exhausted": [1], "records": [record(task=2, state=RUNNING)]},
-            Action.CHECK,
-            (),
-        ),
-        # flags
-        ({"todo": [0], "vetoed": True}, Action.VETO, ()),
-        ({"closed": True}, Action.CLOSED, ()),
-        ({"closed": True, "vetoed": True}, Action.CLOSED, ()),
-    ],
-)
-def test_action_and_tasks(state: dict[str, Iterable[object]], action: Action, tasks: tuple[int, ...]) -> None:
-    decision = decide_data(sequence_state(**state))  # type: ignore[arg-type]
-    assert (decision.action, decision.tasks) == (action, tasks)
-
-
-@pytest.mark.parametrize(
-    ("calibration", "action"),
-    [
-        (None, Action.SUBMIT),
-        ({}, Action.SUBMIT),  # done
-        ({"closed": True, "vetoed": True}, Action.SUBMIT),
-        ({"todo": [0]}, Action.SUBMIT),
-        ({"todo": [0], "records": [record("LST1_01873", None, RUNNING)]}, Action.SUBMIT),
-        ({"todo": [0], "exhausted": [0], "records": [record("LST1_01873", None, RUNNING)]}, Action.SUBMIT),
-        ({"todo": [0], "exhausted": [0]}, Action.CHECK),
-        ({"todo": [0], "vetoed": True}, Action.CHECK),
-    ],
-)
-def test_data_is_submitted_only_where_its_calibration_may_come(
-    calibration: dict[str, object] | None, action: Action
-) -> None:
-    states = [] if calibration is None else [calibration_state(**calibration)]
-    decision = decide((*states, sequence_state(todo=[0, 1])), simulate=False)[-1]
-    assert decision.action is action
-    assert ("its calibration run 1873 is vetoed" in decision.note) == (action is Action.CHECK)
-
-
-def test_data_without_a_usable_calibration_says_why() -> None:
-    blocked = sequence_state(calibration_sequence(drs4_run=None, blocked="no DRS4 run"), todo=[0])
-    decisions = decide((blocked, sequence_state(todo=[0])), simulate=False)
-    assert [d.action for d in decisions] == [Action.CHECK, Action.CHECK]
-    assert decisions[0].note == "no DRS4 run"
-    assert decisions[1].note == "its calibration run 1873 cannot be processed: no DRS4 run"
-
-
-def test_data_that_is_done_does_not_mind_its_calibration() -> None:
-    decision = decide_data(sequence_state(), calibration_state(todo=[0], vetoed=True))
-    assert (decision.action, decision.note) == (Action.CHECK, "")
-
-
-def test_absent_raw_files_are_told_and_the_rest_submitted() -> None:
-    sequence = data_sequence(n_subruns=6, subruns=(0, 4))
-    decision = decide_data(sequence_state(sequence, todo=[0, 4]))
-    assert (decision.tasks, decision.note) == ((0, 4), "no raw files of sub-runs 1-3, 5")
-    assert decide_data(sequence_state(sequence)).note == "no raw files of sub-runs 1-3, 5"
-
-
-def test_blocked_sequence_is_not_submitted() -> None:
-    sequence = data_sequence(n_subruns=2, subruns=(), blocked="no raw files in R0")
-    decision = decide_data(sequence_state(sequence))
-    assert (decision.action, decision.tasks, decision.note) == (Action.CHECK, (), "no raw files in R0")
-
-
-def test_veto_names_what_failed() -> None:
-    decision = decide_data(sequence_state(todo=[0, 1, 2], exhausted=[0, 1, 2]))
-    assert decision.note == "a step of sub-runs 0-2 has failed too often in the same way"
-    (decision,) = decide([calibration_state(todo=[0], exhausted=[0])], simulate=False)
-    assert (decision.action, decision.note) == (
-        Action.VETO,
-        "a step has failed too often in the same way",
-    )
-
-
-def test_simulation_differs_in_the_word_only() -> None:
-    states = (calibration_state(todo=[0]), sequence_state(todo=[0, 2]), sequence_state(closed=True))
-    real, simulated = decide(states, simulate=False), decide(iter(states), simulate=True)
-    assert [d.action for d in real] == [Action.SUBMIT, Action.SUBMIT, Action.CLOSED]
-    assert [d.action for d in simulated] == [Action.SIMULATE, Action.SIMULATE, Action.CLOSED]
-    assert [d.tasks for d in real] == [d.tasks for d in simulated] == [(0,), (0, 2), ()]
-
-
-@pytest.mark.parametrize(
-    ("subruns", "text"),
-    [
-        ((), ""),
-        ((7,), "7"),
-        ((0, 1), "0-1"),
-        ((3, 0, 1, 2, 7), "0-3, 7"),
-        ((0, 2, 4), "0, 2, 4"),
-        ((9, 10, 11, 200), "9-11, 200"),
-    ],
-)
-def test_list_of_subruns(subruns: tuple[int, ...], text: str) -> None:
-    assert list_subruns(subruns) == text
 
 
 # ---------------------------------------------------------------------------- job script
@@ -195,7 +64,7 @@ def test_job_script_of_a_calibration(layout: Layout) -> None:
 
 
 def test_account_and_partition_are_left_out_where_not_configured(make_settings, night) -> None:  # type: ignore[no-untyped-def]
-    settings = make_settings({("SLURM", "account"): "", ("SLURM", "partition"): ""})
+    settings = make_settings({("DATA JOB", "account"): "", ("DATA JOB", "partition"): ""})
     text = job_script(Layout(settings, night), data_sequence(), (0,))
     assert "--account" not in text
     assert "--partition" not in text
@@ -248,12 +117,28 @@ class RecordingScheduler:
         self.after.append(after)
         return f"id-of-{job.name}"
 
-    def records(self, group: str) -> tuple[TaskRecord, ...]:
+    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
         return ()
+
+    def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:
+        return ()
+
+    def cancel(self, group: JobGroup, names: Iterable[str]) -> int:
+        raise AssertionError("nothing is to be cancelled")
 
     @property
     def names(self) -> list[str]:
         return [job.name for job in self.jobs]
+
+
+def submit(
+    layout: Layout,
+    decisions: Iterable[Decision],
+    scheduler: RecordingScheduler,
+    *,
+    is_calibrated: bool = False,
+) -> int:
+    return submit_night(layout, decisions, scheduler, CHOICE, calibration_is_done=lambda: is_calibrated)
 
 
 def new_night(*runs: int) -> tuple[Decision, ...]:
@@ -264,7 +149,7 @@ def new_night(*runs: int) -> tuple[Decision, ...]:
 
 def test_calibration_is_submitted_first_and_data_after_it(layout: Layout) -> None:
     scheduler = RecordingScheduler()
-    count = submit_night(layout, new_night(), scheduler, CHOICE)
+    count = submit(layout, new_night(), scheduler)
     assert scheduler.names == ["LST1_01873", "LST1_01874", "LST1_01875"]
     assert scheduler.after == [None, "id-of-LST1_01873", "id-of-LST1_01873"]
     assert count == 1 + 3 + 3
@@ -273,21 +158,21 @@ def test_calibration_is_submitted_first_and_data_after_it(layout: Layout) -> Non
 def test_submitted_jobs(layout: Layout) -> None:
     scheduler = RecordingScheduler()
     decisions = decide((calibration_state(todo=[0]), sequence_state(todo=[0, 2])), simulate=False)
-    submit_night(layout, decisions, scheduler, CHOICE)
+    submit(layout, decisions, scheduler)
     resources = layout.settings.data_job
     assert scheduler.jobs[0].tasks == ()
     assert scheduler.jobs[1] == JobSpec(
         "LST1_01874",
-        "LST1.20200127.v0.1.0",
+        layout.group,
         layout.analysis_dir / "sequence_LST1_01874.py",
         layout.analysis_dir / "log",
-        Resources(resources.cpus, resources.memory, resources.walltime),
+        resources,
         (0, 2),
     )
 
 
 def test_what_was_submitted_is_left_for_people(layout: Layout) -> None:
-    submit_night(layout, new_night(1874), RecordingScheduler(), CHOICE)
+    submit(layout, new_night(1874), RecordingScheduler())
     sequence = data_sequence(1874)
     assert layout.script(sequence).read_text() == job_script(layout, sequence, (0, 1, 2))
     assert os.access(layout.script(sequence), os.X_OK)
@@ -305,21 +190,21 @@ def test_data_waits_for_a_calibration_that_is_alive(layout: Layout) -> None:
     live = calibration_state(todo=[0], records=[record("LST1_01873", None, RUNNING, job_id="42")])
     scheduler = RecordingScheduler()
     decisions = decide((live, sequence_state(todo=[0])), simulate=False)
-    assert submit_night(layout, decisions, scheduler, CHOICE) == 1
+    assert submit(layout, decisions, scheduler) == 1
     assert (scheduler.names, scheduler.after) == (["LST1_01874"], ["42"])
 
 
 def test_data_waits_for_no_calibration_that_is_done(layout: Layout) -> None:
     done = calibration_state(records=[record("LST1_01873", None, job_id="42")])
     scheduler = RecordingScheduler()
-    submit_night(layout, decide((done, sequence_state(todo=[0])), simulate=False), scheduler, CHOICE)
+    submit(layout, decide((done, sequence_state(todo=[0])), simulate=False), scheduler)
     assert scheduler.after == [None]
 
 
 def test_nothing_is_submitted_where_nothing_is_missing(layout: Layout) -> None:
     decisions = decide((calibration_state(), sequence_state()), simulate=False)
     scheduler = RecordingScheduler()
-    assert submit_night(layout, decisions, scheduler, CHOICE) == 0
+    assert submit(layout, decisions, scheduler) == 0
     assert scheduler.jobs == []
     assert not layout.analysis_dir.exists()
 
@@ -327,7 +212,7 @@ def test_nothing_is_submitted_where_nothing_is_missing(layout: Layout) -> None:
 def test_without_its_calibration_no_data_is_submitted(layout: Layout) -> None:
     scheduler = RecordingScheduler({"LST1_01873": OsaError("queue is shut")})
     with pytest.raises(OsaError, match="queue is shut"):
-        submit_night(layout, new_night(), scheduler, CHOICE)
+        submit(layout, new_night(), scheduler)
     assert scheduler.jobs == []
 
 
@@ -335,7 +220,7 @@ def test_without_its_calibration_no_data_is_submitted(layout: Layout) -> None:
 def test_submission_that_fails_is_named_and_the_others_go_on(layout: Layout, error: Exception) -> None:
     scheduler = RecordingScheduler({"LST1_01875": error})
     with pytest.raises(OsaError) as raised:
-        submit_night(layout, new_night(1874, 1875, 1876), scheduler, CHOICE)
+        submit(layout, new_night(1874, 1875, 1876), scheduler)
     assert scheduler.names == ["LST1_01873", "LST1_01874", "LST1_01876"]
     assert "not submitted" in str(raised.value)
     assert str(error) in str(raised.value)
@@ -345,7 +230,7 @@ def test_submission_that_fails_is_named_and_the_others_go_on(layout: Layout, err
 def test_simulation_touches_nothing(layout: Layout) -> None:
     decisions = decide((calibration_state(todo=[0]), sequence_state(todo=[0])), simulate=True)
     scheduler = RecordingScheduler()
-    assert submit_night(layout, decisions, scheduler, CHOICE) == 0
+    assert submit(layout, decisions, scheduler) == 0
     assert scheduler.jobs == []
     assert not layout.analysis_dir.exists()
 
@@ -356,3 +241,93 @@ def test_veto_says_why_and_how_to_undo_it(layout: Layout) -> None:
     text = layout.veto(decision.sequence).read_text(encoding="utf-8")
     assert text.startswith("LST1_01874: a step of sub-runs 1 has failed too often in the same way\n")
     assert "Remove this file" in text
+
+
+# --------------------------------------------------------- a calibration whose job is forgotten
+
+
+class ForgetfulScheduler(RecordingScheduler):
+    """Has forgotten every job that ended, as Slurm does after some minutes."""
+
+    def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+        if after is not None:
+            raise ParentGoneError("Job dependency problem")
+        return super().submit(job)
+
+
+def calibration_of_job(job_id: str, state: JobState = RUNNING) -> SequenceState:
+    return calibration_state(todo=[0], records=[record("LST1_01873", None, state, job_id=job_id)])
+
+
+def night_behind(calibration: SequenceState) -> tuple[Decision, ...]:
+    data = (sequence_state(data_sequence(run), todo=[0, 1]) for run in (1874, 1875))
+    return decide((calibration, *data), simulate=False)
+
+
+def test_forgotten_calibration_is_judged_by_its_products(layout: Layout) -> None:
+    scheduler = ForgetfulScheduler()
+    assert submit(layout, night_behind(calibration_of_job("42")), scheduler, is_calibrated=True) == 4
+    assert (scheduler.names, scheduler.after) == (["LST1_01874", "LST1_01875"], [None, None])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "job_id"), [(ForgetfulScheduler(), "42"), (RecordingScheduler(), UNCONFIRMED)]
+)
+def test_data_is_not_submitted_behind_nothing(
+    layout: Layout, scheduler: RecordingScheduler, job_id: str
+) -> None:
+    with pytest.raises(OsaError, match=r"LST1_01874: its calibration is not done yet.*run sequencer again"):
+        submit(layout, night_behind(calibration_of_job(job_id)), scheduler)
+    assert scheduler.jobs == []
+
+
+def test_scheduler_that_is_away_is_not_asked_for_every_run(layout: Layout) -> None:
+    scheduler = RecordingScheduler({"LST1_01874": MissingServiceError("Slurm is away")})
+    with pytest.raises(MissingServiceError):
+        submit(layout, new_night(1874, 1875), scheduler)
+    assert scheduler.names == ["LST1_01873"]
+
+
+def test_submissions_are_told_one_by_one(layout: Layout) -> None:
+    told: list[int] = []
+    submit_night(
+        layout, new_night(), RecordingScheduler(), CHOICE,
+        calibration_is_done=lambda: False, on_submitted=told.append,
+    )  # fmt: skip
+    assert told == [1, 3, 3]
+
+
+# ------------------------------------------------------------------------------ directives
+
+
+def test_limit_of_tasks_at_once(make_settings, night) -> None:  # type: ignore[no-untyped-def]
+    settings = make_settings({("SLURM", "max_at_once"): "20"})
+    assert "#SBATCH --array=0-1,5%20\n" in job_script(Layout(settings, night), data_sequence(), (0, 1, 5))
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("short", "#SBATCH --key=short"),
+        ("/a b/c", '#SBATCH --key="/a b/c"'),
+        ('/a"b', '#SBATCH --key="/a\\"b"'),
+        ("/a#b", '#SBATCH --key="/a#b"'),
+        (3, "#SBATCH --key=3"),
+    ],
+)
+def test_directives_are_quoted_where_they_need_it(value: object, line: str) -> None:
+    assert sbatch_directives({"key": value, "other": None}) == [line]
+
+
+def test_array_index_beyond_what_the_cluster_takes(layout: Layout, tmp_path: Path) -> None:
+    """The script adds what it is told to the index of its task."""
+    text = job_script(layout, data_sequence(), (1003,))
+    script = tmp_path / "job.py"
+    script.write_text(text.replace("os.execv(command[0], command)", "print(command[-2])"))
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "3"}
+    run = [sys.executable, str(script)]
+    said = [
+        subprocess.run([*run, *more], env=environment, capture_output=True, text=True, check=True).stdout
+        for more in ([], ["1000"])
+    ]
+    assert said == ["01874.0003\n", "01874.1003\n"]

@@ -15,6 +15,7 @@ from osa.layout import (
     Layout,
     subrun_tag,
 )
+from osa.model.job import JobGroup
 from osa.model.sequence import Sequence, SequenceKind
 
 
@@ -152,4 +153,4 @@ def test_no_path_leaves_the_base(layout, base, sequence):
 
 
 def test_the_group_is_one_word(layout):
-    assert layout.group == "LST1.20200127.v0.1.0"
+    assert layout.group == JobGroup("LST1.20200127.v0.1.0", layout.analysis_dir)

@@ -7,7 +7,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from osa.cli.common import Parser, add_night_options, note, open_night, run_command
+from osa.cli.common import (
+    Parser,
+    add_backend_option,
+    add_night_options,
+    confirm,
+    note,
+    open_night,
+    run_command,
+)
 from osa.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -36,6 +44,7 @@ def _parser() -> Parser:
         EXAMPLES,
     )
     add_night_options(parser)
+    add_backend_option(parser)
     parser.add_argument("-s", "--simulate", action="store_true", help="only tell; touch nothing")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--seq", type=int, metavar="RUN", help="close only the sequence of this run")
@@ -49,14 +58,16 @@ def _parser() -> Parser:
 def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.cli.progress import StageBar
     from osa.closing.night import Closing
+    from osa.scheduler.select import select_scheduler
 
     layout = open_night(arguments)
     if layout.night_finished.exists():
         note(f"Night {layout.night} is closed already: see {layout.night_finished}")
         return ExitCode.DONE
+    scheduler = select_scheduler(layout.settings, arguments.backend, warn=note)
     with StageBar() as bar:
         what = {"run": arguments.seq, "without_data": arguments.reason, "on_judged": bar.update}
-        closing = Closing.prepare(layout, **what)
+        closing = Closing.prepare(layout, scheduler, **what)
     _tell(closing)
     if arguments.simulate:
         return _simulate(closing, arguments)
@@ -64,7 +75,7 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.NOT_COMPLETE
     with closing.alone(), StageBar() as bar:
         # Judged again: something may have happened before the lock was ours.
-        closing = Closing.prepare(layout, **{**what, "on_judged": bar.update})
+        closing = Closing.prepare(layout, scheduler, **{**what, "on_judged": bar.update})
         if closing.is_under_way or not (closing.is_complete or arguments.force):
             note("something changed meanwhile: not closed; run closer again")
             return ExitCode.NOT_COMPLETE
@@ -103,19 +114,12 @@ def _may_close(closing: Closing, arguments: argparse.Namespace) -> bool:
         return False
     what = "night" if closing.whole_night else "sequence"
     if closing.is_complete or arguments.force:
-        return arguments.yes or not sys.stdin.isatty() or _ask(f"Close the {what}?")
+        return arguments.yes or not sys.stdin.isatty() or confirm(f"Close the {what}?")
     if arguments.yes or not sys.stdin.isatty() or not closing.verdicts:
         note(f"not closed: the {what} is not complete (sequencer makes what is missing, -f closes it)")
         return False
-    arguments.force = _ask(f"The {what} is not complete. Close it all the same?")
+    arguments.force = confirm(f"The {what} is not complete. Close it all the same?")
     return bool(arguments.force)
-
-
-def _ask(question: str) -> bool:
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
-    except EOFError:  # Ctrl-D
-        return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:

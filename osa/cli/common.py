@@ -19,7 +19,15 @@ from osa.errors import ExitCode, InputError, InterruptedNightError, OsaError
 if TYPE_CHECKING:
     from osa.layout import Layout
 
-__all__ = ["Parser", "add_night_options", "note", "open_night", "run_command"]
+__all__ = [
+    "Parser",
+    "add_backend_option",
+    "add_night_options",
+    "confirm",
+    "note",
+    "open_night",
+    "run_command",
+]
 
 EXIT_CODES = """\
 exit codes:
@@ -67,6 +75,21 @@ def add_night_options(parser: argparse.ArgumentParser) -> None:
         metavar="TEL",
         help="section of the configuration (default: LST1)",
     )
+
+
+def add_backend_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says who runs the jobs."""
+    parser.add_argument(
+        "--backend", choices=("auto", "local", "slurm"), help="who runs the jobs (default: as configured)"
+    )
+
+
+def confirm(question: str) -> bool:
+    """Ask the user; no answer is a no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    except EOFError:  # Ctrl-D
+        return False
 
 
 def open_night(arguments: argparse.Namespace) -> Layout:

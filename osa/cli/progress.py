@@ -1,4 +1,4 @@
-"""The local backend in the foreground, with a bar that tells how far it is."""
+"""What a terminal shows of long work."""
 
 from __future__ import annotations
 
@@ -10,40 +10,82 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from osa.cli.common import note
-from osa.layout import Layout
-from osa.model.job import JobState, TaskRecord
+from osa.model.job import JobGroup, JobState, TaskRecord
+from osa.scheduler.base import Scheduler
 from osa.scheduler.local import LocalExecutor, LocalScheduler
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["StageBar", "run_with_progress"]
+__all__ = ["StageBar", "run_with_progress", "wait_with_progress"]
 
 Records = Callable[[], list[TaskRecord]]
 
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
-def run_with_progress(layout: Layout, scheduler: LocalScheduler) -> None:
+def run_with_progress(group: JobGroup, scheduler: LocalScheduler) -> None:
     """Run the tasks of a night in this process.
 
     Tells on the terminal how many are done, running and failed, and the time that is left; where
     the output is no terminal, with a line every half minute.
     """
-    executor = LocalExecutor(scheduler.store, layout.group, scheduler.capacity)
-    known = {(r.job_id, r.task) for r in scheduler.records(layout.group) if not r.state.is_live}
-
-    def current() -> list[TaskRecord]:
-        records = scheduler.records(layout.group)
-        return [record for record in records if (record.job_id, record.task) not in known]
-
-    show = _Bar(current) if sys.stderr.isatty() else _Lines(current)
+    executor = LocalExecutor(scheduler.store, group.name, scheduler.capacity)
+    show = _display(_News(group, scheduler))
     try:
         if not executor.run(show.update):
-            process = scheduler.store.executor(layout.group)
+            process = scheduler.store.executor(group.name)
             note(f"process {process} runs the tasks of this night already; it takes these too")
     finally:
         show.close()
+
+
+def wait_with_progress(group: JobGroup, scheduler: Scheduler) -> None:
+    """Wait for tasks that others run, telling the same; can be left at any time."""
+    news = _News(group, scheduler, at_least=_SECONDS_BETWEEN_LOOKS)
+    show = _display(news)
+    try:
+        while any(record.state.is_live for record in news()):
+            show.update()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        note("the jobs go on without this command; sequencer -s shows how far they are")
+    finally:
+        show.close()
+
+
+class _News:
+    """Records of the tasks that were not over when this began.
+
+    Parameters
+    ----------
+    at_least : float
+        Seconds between two times that the scheduler is asked.
+    """
+
+    def __init__(self, group: JobGroup, scheduler: Scheduler, at_least: float = 0.0) -> None:
+        self._group = group
+        self._scheduler = scheduler
+        self._at_least = at_least
+        self._asked = time.monotonic()
+        self._records = scheduler.records(group)
+        self._old = {_try(record) for record in self._records if not record.state.is_live}
+
+    def __call__(self) -> list[TaskRecord]:
+        if time.monotonic() >= self._asked + self._at_least:
+            self._records = self._scheduler.records(self._group)
+            self._asked = time.monotonic()
+        latest = {(r.name, r.task): r for r in self._records if _try(r) not in self._old}
+        return list(latest.values())
+
+
+def _try(record: TaskRecord) -> tuple[object, ...]:
+    return record.job_id, record.task, record.submitted
+
+
+def _display(news: Records) -> _Bar | _Lines:
+    return _Bar(news) if sys.stderr.isatty() else _Lines(news)
 
 
 class _Lines:
@@ -100,13 +142,14 @@ class _Bar:
 
 def _summary(records: list[TaskRecord]) -> str:
     counts = Counter(record.state for record in records)
-    failed = sum(
-        count for state, count in counts.items() if not state.is_live and state != JobState.COMPLETED
-    )
+    ended = sum(count for state, count in counts.items() if not state.is_live)
+    cancelled = counts[JobState.CANCELLED]
     left = _time_left(records)
     return (
         f"{counts[JobState.COMPLETED]}/{len(records)} tasks done, {counts[JobState.RUNNING]} running, "
-        f"{failed} failed" + (f", {left} left" if left else "")
+        f"{ended - counts[JobState.COMPLETED] - cancelled} failed"
+        + (f", {cancelled} cancelled" if cancelled else "")
+        + (f", {left} left" if left else "")
     )
 
 

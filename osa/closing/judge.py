@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osa.errors import ProductError
-from osa.job import list_subruns
 from osa.layout import DATACHECK, DL1, DL2, MUONS, PRODUCT_KINDS, Layout, ProductKind
+from osa.model.run import list_subruns
 from osa.model.sequence import SequenceKind
 from osa.nightstate import SequenceState
 from osa.steps.checks import (

@@ -17,7 +17,8 @@ from osa.layout import Layout
 from osa.model.sequence import NightPlan, SequenceKind
 from osa.nightstate import SequenceState, read_night_state
 from osa.nightsummary.plan import plan_night
-from osa.scheduler.select import select_scheduler
+from osa.scheduler.base import Scheduler
+from osa.scheduler.select import local_capacity
 from osa.system.locks import only_instance
 
 __all__ = ["Closing"]
@@ -54,6 +55,7 @@ class Closing:
     def prepare(
         cls,
         layout: Layout,
+        scheduler: Scheduler,
         *,
         run: int | None = None,
         without_data: str | None = None,
@@ -65,6 +67,8 @@ class Closing:
         ----------
         layout : Layout
             Of the night.
+        scheduler : Scheduler
+            Knows what is still at work.
         run : int, optional
             Only the sequence of this run.
         without_data : str, optional
@@ -87,7 +91,6 @@ class Closing:
                 f"-r {without_data}: the night has DATA runs ({runs}); without -r they are closed, "
                 "and -f closes the night although something is missing"
             )
-        scheduler = select_scheduler(layout.settings, None)
         states = read_night_state(layout, plan, scheduler.records(layout.group))
         chosen = [state for state in states if run is None or state.sequence.run == run]
         if run is not None and not chosen:
@@ -115,8 +118,7 @@ class Closing:
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep sequencers and other closers of the night away."""
-        name = self.layout.settings.telescope_name
-        return only_instance(self.layout.night_lock, f"night {self.layout.night} of {name}")
+        return only_instance(self.layout.night_lock, self.layout.title)
 
     def actions(self) -> Iterator[object]:
         """List everything that closing would do, in order."""
@@ -159,7 +161,7 @@ class Closing:
             progress("merging runs", done, len(todo))
 
         progress("merging runs", 0, len(todo))
-        cores = select_scheduler(self.layout.settings, "local").capacity.cores
+        cores = local_capacity(self.layout.settings).cores
         failures = perform_merges(self.layout, todo, at_once=cores, on_done=on_done)
         if failures:
             raise NightNotCompleteError("\n  ".join(["some runs could not be merged:", *failures]))

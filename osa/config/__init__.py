@@ -6,6 +6,7 @@ anything is done. Nothing is read when this package is imported.
 
 from osa.config.load import find_configuration, load_settings
 from osa.config.settings import (
+    JobSettings,
     LocalSettings,
     LstchainSettings,
     ProductionSettings,
@@ -14,6 +15,7 @@ from osa.config.settings import (
 )
 
 __all__ = [
+    "JobSettings",
     "LocalSettings",
     "LstchainSettings",
     "ProductionSettings",

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from osa.config.inifile import Lines, Reader, expand
-from osa.config.settings import SECTIONS, JobSettings, Settings, TelescopeSettings
+from osa.config.settings import SECTIONS, Settings, TelescopeSettings
 from osa.errors import ConfigurationError
-from osa.model.job import Resources
 
 __all__ = ["find_configuration", "load_settings"]
 
@@ -94,8 +93,8 @@ def load_settings(path: Path, telescope: str) -> Settings:
         lstchain=parts["LSTCHAIN"],
         calibration=parts["CALIBRATION"],
         analysis=parts["ANALYSIS"],
-        calibration_job=_resources(parts["CALIBRATION JOB"]),
-        data_job=_resources(parts["DATA JOB"]),
+        calibration_job=parts["CALIBRATION JOB"],
+        data_job=parts["DATA JOB"],
         scheduler=parts["SCHEDULER"],
         local=parts["LOCAL"],
         slurm=parts["SLURM"],
@@ -130,7 +129,3 @@ def _telescope_sections(reader: Reader) -> Iterator[str]:
             yield section
         else:
             reader.fault("unknown section", section)
-
-
-def _resources(job: JobSettings) -> Resources:
-    return Resources(cpus=job.cpus, memory=job.memory, walltime=job.walltime)

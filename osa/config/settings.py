@@ -100,12 +100,17 @@ class AnalysisSettings:
 
 
 @dataclass(frozen=True)
-class JobSettings:
-    """What one task of a job may use."""
+class JobSettings(Resources):
+    """What one task of a kind of job may use, and what Slurm charges for it.
+
+    Account and partition are None where they are left to the user's default.
+    """
 
     cpus: int = key(as_positive)
     memory: int = key(as_memory)
     walltime: timedelta = key(as_walltime)
+    account: str | None = key(as_name, may_be_empty=True)
+    partition: str | None = key(as_name, may_be_empty=True)
 
 
 @dataclass(frozen=True)
@@ -126,10 +131,9 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What sbatch is told; None leaves it to the user's default."""
+    """How Slurm is used; None stands for no limit."""
 
-    account: str | None = key(as_name, may_be_empty=True)
-    partition: str | None = key(as_name, may_be_empty=True)
+    max_at_once: int | None = key(as_positive, may_be_empty=True)
 
 
 @dataclass(frozen=True)
@@ -151,8 +155,8 @@ class Settings:
     lstchain: LstchainSettings
     calibration: CalibrationSettings
     analysis: AnalysisSettings
-    calibration_job: Resources
-    data_job: Resources
+    calibration_job: JobSettings
+    data_job: JobSettings
     scheduler: SchedulerSettings
     local: LocalSettings
     slurm: SlurmSettings

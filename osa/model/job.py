@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 __all__ = [
+    "UNCONFIRMED",
+    "JobGroup",
     "JobSpec",
     "JobState",
     "Resources",
@@ -16,6 +18,10 @@ __all__ = [
     "format_duration",
     "overall_state",
 ]
+
+
+UNCONFIRMED = "-"
+"""Identifier of a job of which nobody knows whether the scheduler took it."""
 
 
 def format_duration(time: timedelta) -> str:
@@ -89,6 +95,27 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class JobGroup:
+    """The jobs of one night of one telescope and production.
+
+    Parameters
+    ----------
+    name : str
+        All three in one word: ``LST1.20200127.v0.1.0``.
+    folder : pathlib.Path
+        Where their tasks work; with the name of a job it tells the job from all others.
+    """
+
+    name: str
+    folder: Path
+
+    @property
+    def submissions(self) -> Path:
+        """Folder for notes of what was submitted."""
+        return self.folder / "submissions"
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """One job to submit: a script, run once for each of its tasks.
 
@@ -96,7 +123,7 @@ class JobSpec:
     ----------
     name : str
         Name, the same for every try of a sequence: ``LST1_01874``.
-    group : str
+    group : JobGroup
         Telescope, night and production that the job belongs to.
     script : pathlib.Path
         The job script.
@@ -105,25 +132,25 @@ class JobSpec:
     resources : Resources
         What a task may use.
     tasks : tuple of int
-        Array indices (sub-runs); empty for a job that is no array.
+        Sub-runs, ascending, which are the array's indices; empty for a job that is no array.
     """
 
     name: str
-    group: str
+    group: JobGroup
     script: Path
     log_dir: Path
     resources: Resources
     tasks: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """What the scheduler knows of one task of one job.
+    """What the scheduler knows of one try of one task of one job.
 
     Parameters
     ----------
     job_id : str
-        Identifier that the scheduler gave to the job.
+        Identifier that the scheduler gave to the job, or ``UNCONFIRMED``.
     name : str
         Name of the job.
     task : int or None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = ["NightRuns", "RunEntry", "RunType", "TimeReference", "run_tag"]
+__all__ = ["NightRuns", "RunEntry", "RunType", "TimeReference", "list_subruns", "run_tag"]
 
 
 class RunType(StrEnum):
@@ -35,6 +36,17 @@ _LABELS = {
 def run_tag(run: int) -> str:
     """Write a run number as file names do, ``01874``."""
     return f"{run:05d}"
+
+
+def list_subruns(subruns: Iterable[int], separator: str = ", ") -> str:
+    """Write indices shortly, runs of them as ranges: ``0-3, 7``."""
+    ranges: list[list[int]] = []
+    for subrun in sorted(subruns):
+        if ranges and subrun == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [subrun]
+        else:
+            ranges.append([subrun])
+    return separator.join("-".join(map(str, pair)) for pair in ranges)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Protocol
 
-from osa.model.job import JobSpec, TaskRecord
+from osa.model.job import JobGroup, JobSpec, TaskRecord
 
-__all__ = ["Scheduler", "SimulatedScheduler"]
+__all__ = ["Scheduler"]
 
 
 class Scheduler(Protocol):
@@ -37,41 +37,38 @@ class Scheduler(Protocol):
         ------
         AnotherInstanceError
             If a task of the same name is alive already.
+        ParentGoneError
+            If nothing is known of the job that has to succeed before.
         OsaError
             If the job is not taken.
         """
         ...
 
-    def records(self, group: str) -> tuple[TaskRecord, ...]:
-        """Tell of all tasks of a group of jobs, the oldest job first."""
+    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
+        """Tell of every try of all tasks of a group of jobs, the oldest job first; changes nothing."""
         ...
 
+    def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:
+        """Tell the same, after putting in order what an earlier command left behind.
 
-@dataclass
-class SimulatedScheduler:
-    """Tells what is, and takes jobs without doing anything with them.
+        For one that is about to submit: jobs that may exist are found or given up, those that
+        wait for what cannot come any more are cancelled.
 
-    Parameters
-    ----------
-    real : Scheduler
-        Asked for the records.
-    submitted : list of JobSpec
-        The jobs that it was given.
-    """
+        Parameters
+        ----------
+        group : JobGroup
+            The group.
+        names : iterable of str
+            Jobs that the group should have.
+        """
+        ...
 
-    real: Scheduler
-    submitted: list[JobSpec] = field(default_factory=list)
+    def cancel(self, group: JobGroup, names: Iterable[str]) -> int:
+        """Cancel what is alive of some jobs of a group.
 
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        return f"simulated {self.real.name}"
-
-    def submit(self, job: JobSpec, *, after: str | None = None) -> str:
-        """Note the job."""
-        self.submitted.append(job)
-        return f"simulated-{len(self.submitted)}" if after is None else f"simulated-after-{after}"
-
-    def records(self, group: str) -> tuple[TaskRecord, ...]:
-        """Ask the real one."""
-        return self.real.records(group)
+        Returns
+        -------
+        int
+            Number of tasks.
+        """
+        ...

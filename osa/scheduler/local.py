@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from osa.errors import ConfigurationError, InterruptedNightError
-from osa.model.job import JobSpec, JobState, TaskRecord
+from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local_store import LocalStore, PendingTask
 from osa.system.processes import END_WITH_PARENT, is_alive
@@ -56,9 +55,17 @@ class LocalScheduler:
             )
         return self.store.add(job, after)
 
-    def records(self, group: str) -> tuple[TaskRecord, ...]:
+    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
         """Tell of all tasks; see :class:`osa.scheduler.base.Scheduler`."""
-        return self.store.records(group)
+        return self.store.records(group.name)
+
+    def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:
+        """Tell the same: what there is to put in order, the executor does."""
+        return self.records(group)
+
+    def cancel(self, group: JobGroup, names: Iterable[str]) -> int:
+        """Cancel what is pending, and have the executor end what is running."""
+        return self.store.cancel(group.name, names)
 
 
 @dataclass
@@ -66,7 +73,7 @@ class _Running:
     task: PendingTask
     process: subprocess.Popen[bytes]
     deadline: float
-    timed_out: bool = False
+    ended_as: JobState | None = None  # where we end it
 
 
 class LocalExecutor:
@@ -126,7 +133,10 @@ class LocalExecutor:
 
     def _turn(self) -> bool:
         """End and start what can be; tell whether tasks are still running."""
+        to_be_ended = self.store.to_be_ended(self.night) if self._running else frozenset()
         for running in list(self._running):
+            if running.ended_as is None and (running.task.job_id, running.task.task) in to_be_ended:
+                self._ask_to_end(running, JobState.CANCELLED)
             self._look_after(running)
         self.store.cancel_too_large(self.night, self.capacity)
         self.store.cancel_impossible(self.night)
@@ -164,24 +174,34 @@ class LocalExecutor:
         code = os.waitstatus_to_exitcode(status)
         running.process.returncode = code
         self._running.remove(running)
-        state = JobState.COMPLETED if code == 0 else JobState.FAILED
-        limit = timedelta(seconds=running.task.resources.walltime.total_seconds())
+        reasons = {
+            JobState.TIMEOUT: f"longer than {running.task.resources.walltime}",
+            JobState.CANCELLED: "by sequencer --cancel",
+        }
+        state = running.ended_as or (JobState.COMPLETED if code == 0 else JobState.FAILED)
         self.store.finish(
             running.task.job_id,
             running.task.task,
-            JobState.TIMEOUT if running.timed_out else state,
+            state,
             exit_code=code,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
-            reason=f"longer than {limit}" if running.timed_out else "",
+            reason=reasons.get(state, ""),
         )
 
-    @staticmethod
-    def _mind_the_time(running: _Running) -> None:
+    def _mind_the_time(self, running: _Running) -> None:
         """Ask a task that takes too long to end, and make it after a while."""
-        if time.monotonic() > running.deadline:
-            _signal(running, signal.SIGKILL if running.timed_out else signal.SIGTERM)
-            running.timed_out = True
-            running.deadline = time.monotonic() + _GRACE_SECONDS
+        if time.monotonic() <= running.deadline:
+            return
+        if running.ended_as is None:
+            self._ask_to_end(running, JobState.TIMEOUT)
+        else:
+            _signal(running, signal.SIGKILL)
+
+    @staticmethod
+    def _ask_to_end(running: _Running, state: JobState) -> None:
+        _signal(running, signal.SIGTERM)
+        running.ended_as = state
+        running.deadline = time.monotonic() + _GRACE_SECONDS
 
     def _stop_all(self) -> None:
         """Ask all tasks to end, and make them after a while, or when asked to stop once more."""

@@ -8,13 +8,13 @@ try is a constraint of the table, not a matter of locks.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from osa.errors import AnotherInstanceError, OsaError
+from osa.errors import AnotherInstanceError, OsaError, ParentGoneError
 from osa.model.job import JobSpec, JobState, Resources, TaskRecord
 from osa.scheduler.capacity import Capacity
 from osa.system.processes import is_alive, start_time
@@ -59,6 +59,7 @@ CREATE TABLE IF NOT EXISTS executors (
     pid_started REAL NOT NULL
 );
 """
+_TO_BE_ENDED = "to be ended"
 # A job that is no array has one task with this index.
 _NO_ARRAY = -1
 _BUSY_SECONDS = 30.0
@@ -146,13 +147,13 @@ class LocalStore:
             with self._transaction() as connection:
                 known = connection.execute("SELECT 1 FROM jobs WHERE id = ?", (after,)).fetchone()
                 if after is not None and not known:
-                    raise OsaError(f"{job.name}: it has to wait for job {after}, which nobody knows")
+                    raise ParentGoneError(f"{job.name}: it has to wait for job {after}, which nobody knows")
                 cursor = connection.execute(
                     "INSERT INTO jobs (name, night, script, log_dir, after, cpus, memory, walltime,"
                     " submitted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         job.name,
-                        job.group,
+                        job.group.name,
                         str(job.script),
                         str(job.log_dir),
                         None if after is None else int(after),
@@ -164,7 +165,7 @@ class LocalStore:
                 )
                 connection.executemany(
                     "INSERT INTO tasks (job, night, name, task, state) VALUES (?, ?, ?, ?, 'PENDING')",
-                    [(cursor.lastrowid, job.group, job.name, task) for task in tasks],
+                    [(cursor.lastrowid, job.group.name, job.name, task) for task in tasks],
                 )
                 return str(cursor.lastrowid)
         except sqlite3.IntegrityError:
@@ -181,11 +182,50 @@ class LocalStore:
             served = self._executor(connection, night) is not None
             connection.row_factory = sqlite3.Row
             rows = connection.execute(
-                "SELECT tasks.*, jobs.submitted FROM tasks JOIN jobs ON jobs.id = tasks.job"
+                "SELECT tasks.*, jobs.submitted, EXISTS (SELECT 1 FROM tasks AS before"
+                "   WHERE before.job = jobs.after AND before.state != 'COMPLETED') AS waits"
+                " FROM tasks JOIN jobs ON jobs.id = tasks.job"
                 " WHERE tasks.night = ? ORDER BY tasks.job, tasks.task",
                 (night,),
             ).fetchall()
             return tuple(_record(row, served) for row in rows)
+
+    def cancel(self, night: str, names: Iterable[str]) -> int:
+        """Cancel pending tasks of some jobs, and mark the running ones for their executor.
+
+        Returns
+        -------
+        int
+            Number of tasks.
+        """
+        count = 0
+        with self._transaction() as connection:
+            served = self._executor(connection, night) is not None
+            for name in names:
+                count += connection.execute(
+                    "UPDATE tasks SET state = 'CANCELLED', reason = 'by sequencer --cancel', ended = ?"
+                    " WHERE night = ? AND name = ? AND state = 'PENDING'",
+                    (_now(), night, name),
+                ).rowcount
+                if served:
+                    count += connection.execute(
+                        "UPDATE tasks SET reason = ? WHERE night = ? AND name = ? AND state = 'RUNNING'",
+                        (_TO_BE_ENDED, night, name),
+                    ).rowcount
+        return count
+
+    def to_be_ended(self, night: str) -> frozenset[tuple[int, int | None]]:
+        """List running tasks that somebody wants to have ended: job and task."""
+        with self._reading() as connection:
+            rows = (
+                []
+                if connection is None
+                else connection.execute(
+                    "SELECT job, task FROM tasks WHERE night = ? AND state = 'RUNNING' AND reason = ?",
+                    (night, _TO_BE_ENDED),
+                ).fetchall()
+            )
+        return frozenset((job, None if task == _NO_ARRAY else task) for job, task in rows)
 
     def executor(self, night: str) -> int | None:
         """Tell the process that runs a night's tasks, where there is one."""
@@ -357,7 +397,7 @@ def _record(row: sqlite3.Row, served: bool) -> TaskRecord:
     elif state is JobState.PENDING and not served:
         reason = "nobody runs it: call sequencer"
     elif state is JobState.PENDING:
-        reason = "Resources or Dependency"
+        reason = "Dependency" if row["waits"] else "Resources"
     return TaskRecord(
         job_id=str(row["job"]),
         name=row["name"],

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 from osa.config import Settings
 from osa.errors import MissingServiceError
+from osa.scheduler.base import Scheduler
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local import LocalScheduler
 from osa.scheduler.local_store import LocalStore
 
-__all__ = ["select_scheduler"]
+__all__ = ["local_capacity", "select_scheduler"]
 
 
-def select_scheduler(settings: Settings, wanted: str | None) -> LocalScheduler:
+def select_scheduler(
+    settings: Settings, wanted: str | None, *, warn: Callable[[str], None] = lambda _: None
+) -> Scheduler:
     """Make the scheduler that is asked for, or configured.
 
     Parameters
@@ -22,6 +26,8 @@ def select_scheduler(settings: Settings, wanted: str | None) -> LocalScheduler:
         The configuration.
     wanted : str or None
         ``auto``, ``local`` or ``slurm``, as on the command line.
+    warn : callable
+        Told what a person should know of the scheduler's answers.
 
     Raises
     ------
@@ -29,14 +35,20 @@ def select_scheduler(settings: Settings, wanted: str | None) -> LocalScheduler:
         If it cannot be had.
     """
     backend = wanted or settings.scheduler.backend
-    if backend == "auto":
-        backend = "slurm" if shutil.which("sbatch") else "local"
-    if backend == "slurm":
+    has_slurm = shutil.which("sbatch") is not None
+    if backend == "slurm" and not has_slurm:
         raise MissingServiceError(
-            "this version runs jobs on the local machine only: say --backend local, "
-            "or set backend = local in section [SCHEDULER]"
+            "Slurm's commands are not on this machine, or not in PATH; to run the jobs on this machine "
+            "say --backend local, or set backend = local in section [SCHEDULER]"
         )
-    local = settings.local
-    return LocalScheduler(
-        LocalStore(local.state_dir), Capacity.of_this_machine(local.max_cores, local.max_memory)
-    )
+    if backend == "slurm" or (backend == "auto" and has_slurm):
+        from osa.scheduler.slurm import SlurmScheduler
+        from osa.scheduler.slurm_calls import SlurmCalls
+
+        return SlurmScheduler(SlurmCalls(), at_once=settings.slurm.max_at_once, warn=warn)
+    return LocalScheduler(LocalStore(settings.local.state_dir), local_capacity(settings))
+
+
+def local_capacity(settings: Settings) -> Capacity:
+    """Tell what this machine gives to all tasks that run on it together."""
+    return Capacity.of_this_machine(settings.local.max_cores, settings.local.max_memory)

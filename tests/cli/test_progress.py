@@ -43,7 +43,7 @@ def test_summary_counts_states() -> None:
     ends = [JobState.FAILED, JobState.TIMEOUT, JobState.CANCELLED, JobState.NODE_FAIL]
     states = [JobState.COMPLETED, JobState.COMPLETED, JobState.RUNNING, JobState.PENDING, *ends]
     records = [record(task=task, state=state) for task, state in enumerate(states)]
-    assert _summary(records) == "2/8 tasks done, 1 running, 4 failed"
+    assert _summary(records) == "2/8 tasks done, 1 running, 3 failed, 1 cancelled"
     assert _summary([]) == "0/0 tasks done, 0 running, 0 failed"
 
 
@@ -64,7 +64,7 @@ def test_lines_without_a_terminal_tell_of_this_call_alone(
     bench.submit("LST1_01873", group=layout.group)
     bench.run(layout.group)  # an earlier call
     bench.submit("LST1_01874", "sys.exit(TASK == '1')", tasks=(0, 1, 2), group=layout.group)
-    run_with_progress(layout, scheduler_of(bench))
+    run_with_progress(layout.group, scheduler_of(bench))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1] == "2/3 tasks done, 0 running, 1 failed"
@@ -75,7 +75,7 @@ def test_bar_on_a_terminal(layout: Layout, bench: JobBench, monkeypatch: pytest.
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "stderr", stream)
     bench.submit("LST1_01874", tasks=(0, 1), group=layout.group)
-    run_with_progress(layout, scheduler_of(bench))
+    run_with_progress(layout.group, scheduler_of(bench))
     assert "2/2 tasks done, 0 running, 0 failed" in stream.getvalue()
 
 
@@ -86,7 +86,7 @@ def test_second_one_is_told_who_runs_the_tasks(
     scheduler.submit(bench.job("LST1_01874", group=layout.group))
     monkeypatch.setattr(LocalStore, "enter", lambda *_: False)
     monkeypatch.setattr(LocalStore, "executor", lambda *_: 4711)
-    run_with_progress(layout, scheduler)
+    run_with_progress(layout.group, scheduler)
     assert "process 4711 runs the tasks of this night already" in capsys.readouterr().err
 
 
@@ -104,9 +104,9 @@ def test_interrupt_leaves_the_terminal_in_order(
 
     monkeypatch.setattr(local.time, "sleep", interrupt)
     with pytest.raises(InterruptedNightError):
-        run_with_progress(layout, scheduler_of(bench))
+        run_with_progress(layout.group, scheduler_of(bench))
     said = stream.getvalue()
-    assert "1 failed" in said  # the cancelled one
+    assert "1 cancelled" in said
     assert said.count("\x1b[?25h") == said.count("\x1b[?25l")  # the cursor is shown again
 
 

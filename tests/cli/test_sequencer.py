@@ -90,8 +90,14 @@ def test_night_closed_without_data_needs_no_summary(planned: Layout, capsys: Cap
     ],
 )
 def test_wrong_calls_are_explained(
-    planned: Layout, capsys: Capture, more: list[str], code: int, words: str
+    planned: Layout,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    more: list[str],
+    code: int,
+    words: str,
 ) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # no Slurm, whatever is installed here
     assert main(arguments(planned, "-s", *more)) == code
     err = capsys.readouterr().err
     assert words in err

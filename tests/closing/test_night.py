@@ -34,8 +34,12 @@ def ignore(*_: object) -> None:
     """Take progress."""
 
 
+def prepare(layout: Layout, **how: object) -> Closing:
+    return Closing.prepare(layout, select_scheduler(layout.settings, "local"), **how)  # type: ignore[arg-type]
+
+
 def perform(layout: Layout, **how: object) -> Closing:
-    closing = Closing.prepare(layout, **how)  # type: ignore[arg-type]
+    closing = prepare(layout, **how)
     closing.perform(ignore)
     return closing
 
@@ -101,7 +105,7 @@ def test_time_of_closing_is_now(complete: Layout, merged: list[str]) -> None:
 
 
 def test_calibration_is_moved_last_and_the_night_flagged_at_the_end(complete: Layout) -> None:
-    done = [str(action) for action in Closing.prepare(complete).actions()]
+    done = [str(action) for action in prepare(complete).actions()]
     kinds = [line.split()[0] for line in done]
     assert kinds == ["move"] * 15 + ["move"] * 5 + ["merge"] * 4 + ["put"] * 3 + ["write"]
     assert not any("calibration.Run" in line or "drs4" in line for line in done[:15])
@@ -110,7 +114,7 @@ def test_calibration_is_moved_last_and_the_night_flagged_at_the_end(complete: La
 
 def test_progress_is_told(complete: Layout, merged: list[str]) -> None:
     told: list[tuple[str, int, int]] = []
-    closing = Closing.prepare(complete, on_judged=lambda *what: told.append(what))
+    closing = prepare(complete, on_judged=lambda *what: told.append(what))
     closing.perform(lambda *what: told.append(what))
     stages = {stage: [(d, t) for s, d, t in told if s == stage] for stage, *_ in told}
     assert list(stages) == ["judging", "moving products", "merging runs"]
@@ -121,7 +125,7 @@ def test_progress_is_told(complete: Layout, merged: list[str]) -> None:
 
 def test_incomplete_night_is_not_complete(complete: Layout) -> None:
     complete.working(DL2, 1875, 0).unlink()
-    closing = Closing.prepare(complete)
+    closing = prepare(complete)
     assert not closing.is_complete
     assert [verdict.missing for verdict in closing.verdicts] == [(), ("no DL2 of sub-runs 0",), ()]
 
@@ -129,13 +133,13 @@ def test_incomplete_night_is_not_complete(complete: Layout) -> None:
 def test_night_without_runs_is_complete_only_if_somebody_says_so(layout: Layout) -> None:
     layout.night_summary.write_text("", encoding="utf-8")
     try:
-        closing = Closing.prepare(layout)
+        closing = prepare(layout)
     except InputError:
         pass  # an empty night summary may be refused
     else:
         assert not closing.is_complete
     layout.night_summary.unlink()
-    closing = Closing.prepare(layout, without_data="moon")
+    closing = prepare(layout, without_data="moon")
     assert closing.is_complete and closing.verdicts == ()
 
 
@@ -167,20 +171,20 @@ def test_failed_merge_leaves_the_night_open(complete: Layout, monkeypatch: pytes
 
 
 def test_live_task_is_under_way(complete: Layout) -> None:
-    assert not Closing.prepare(complete).is_under_way
+    assert not prepare(complete).is_under_way
     settings = complete.settings
     job = JobSpec("LST1_01875", complete.group, Path("x"), Path("log"), settings.data_job, (0,))
     select_scheduler(settings, "local").submit(job)
-    closing = Closing.prepare(complete)
+    closing = prepare(complete)
     assert closing.is_under_way and not closing.is_complete
     states = {v.state.sequence.run: v.state.state for v in closing.verdicts}
     assert states == {1873: None, 1874: None, 1875: JobState.PENDING}
-    assert Closing.prepare(complete, run=1875).is_under_way
-    assert not Closing.prepare(complete, run=1874).is_under_way
+    assert prepare(complete, run=1875).is_under_way
+    assert not prepare(complete, run=1874).is_under_way
 
 
 def test_only_one_closer_or_sequencer_at_a_time(complete: Layout) -> None:
-    closing = Closing.prepare(complete)
+    closing = prepare(complete)
     with (
         closing.alone(),
         pytest.raises(AnotherInstanceError, match="night 2020-01-27 of LST1"),
@@ -257,7 +261,7 @@ def test_killed_anywhere_and_done_again_gives_the_same(
         with monkeypatch.context() as patch:
             for module, name in OPERATIONS[operation]:
                 patch.setattr(module, name, killing(getattr(module, name), at, after=after, calls=calls))
-            closing = Closing.prepare(complete)
+            closing = prepare(complete)
             try:
                 closing.perform(ignore)
             except KeyboardInterrupt:
@@ -266,7 +270,7 @@ def test_killed_anywhere_and_done_again_gives_the_same(
                 assert at > len(calls) > 0
                 break
         if not complete.night_finished.exists():
-            again = Closing.prepare(complete)
+            again = prepare(complete)
             assert again.is_complete is not force or again.verdicts[0].state.closed
             again.perform(ignore)
         assert content(complete) == expected, f"killed at {operation} {at}"
@@ -301,15 +305,15 @@ def test_runs_closed_one_by_one_then_the_night(complete: Layout, merged: list[st
 
 def test_calibration_is_not_closed_while_runs_need_it(complete: Layout) -> None:
     complete.history(1875, 0).unlink()
-    closing = Closing.prepare(complete, run=CALIBRATION_RUN)
+    closing = prepare(complete, run=CALIBRATION_RUN)
     assert not closing.is_complete
     assert closing.verdicts[0].missing == ("run(s) 1875 are not done and need it",)
-    assert Closing.prepare(complete, run=1874).is_complete
+    assert prepare(complete, run=1874).is_complete
 
 
 def test_run_that_the_night_does_not_have(complete: Layout) -> None:
     with pytest.raises(InputError, match="--seq 4711"):
-        Closing.prepare(complete, run=4711)
+        prepare(complete, run=4711)
 
 
 def test_night_without_data(layout: Layout) -> None:
@@ -322,7 +326,7 @@ def test_night_without_data(layout: Layout) -> None:
 
 def test_night_with_data_is_not_one_without(complete: Layout) -> None:
     with pytest.raises(InputError, match=r"1874, 1875"):
-        Closing.prepare(complete, without_data="weather")
+        prepare(complete, without_data="weather")
 
 
 @pytest.mark.usefixtures("merged")
@@ -342,7 +346,7 @@ def test_forced_closing_says_what_it_leaves_out(complete: Layout) -> None:
 
 def test_flagged_sequences_are_left_alone(complete: Layout, plan: NightPlan, merged: list[str]) -> None:
     actions.put_closed_flag(complete, plan.data[0]).perform()
-    closing = Closing.prepare(complete)
+    closing = prepare(complete)
     assert closing.verdicts[0].state.closed
     assert replace(closing.verdicts[0].state, closed=False).sequence.run == 1874
     closing.perform(ignore)

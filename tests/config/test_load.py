@@ -62,9 +62,10 @@ def test_the_shipped_configuration_is_whole(settings, tmp_path):
     assert settings.analysis.maxtryfailed == 2
     assert settings.data_job.memory == 8192
     assert settings.data_job.walltime == timedelta(hours=6)
-    assert settings.scheduler.backend == "auto"
+    assert "\nbackend = auto\n" in SHIPPED.read_text("utf-8")  # the tests run theirs locally
     assert settings.local.max_cores is None
-    assert (settings.slurm.account, settings.slurm.partition) == ("dpps", "short")
+    assert (settings.data_job.account, settings.data_job.partition) == ("dpps", "short")
+    assert settings.slurm.max_at_once is None
 
 
 def test_the_packaged_configuration_is_the_shipped_one():
@@ -185,7 +186,7 @@ def test_yes_and_no(make_settings, text):
         ("DATA JOB", "walltime", "00:99:00", "a time such as"),
         ("DATA JOB", "walltime", "99999999999-00:00:00", "a time such as"),
         ("SCHEDULER", "backend", "pbs", "auto, local or slurm"),
-        ("SLURM", "account", "--uid=0", "letters, digits"),
+        ("DATA JOB", "account", "--uid=0", "letters, digits"),
     ],
 )
 def test_a_bad_value_is_told_with_its_place(make_config, section, key, text, message):
@@ -262,7 +263,7 @@ def test_all_faults_are_told_at_once(make_config):
             ("LST1", "tel_id"): "x",
             ("PRODUCTION", "prod_id"): "../x",
             ("ANALYSIS", "maxtryfailed"): None,
-            ("SLURM", "partition"): "a;b",
+            ("DATA JOB", "partition"): "a;b",
         }
     )
     edit(path, "[LOCAL]\n", "[LOCAL]\nmax_cores =\ncores = 3\n")
@@ -271,7 +272,7 @@ def test_all_faults_are_told_at_once(make_config):
         "[LST1] tel_id:",
         "[PRODUCTION] prod_id:",
         "[ANALYSIS] maxtryfailed:",
-        "[SLURM] partition:",
+        "[DATA JOB] partition:",
         "[LOCAL] max_cores: stands there twice",
         "[LOCAL] cores: unknown",
     }
@@ -302,9 +303,9 @@ def test_names_of_the_default_section_are_free(make_settings, tmp_path):
 
 
 def test_the_default_section_is_never_read_for_itself(make_config):
-    path = make_config({("SLURM", "account"): None})
+    path = make_config({("DATA JOB", "account"): None})
     edit(path, "[DEFAULT]\n", "[DEFAULT]\naccount = somebody\n")
-    assert "[SLURM] account: this key is missing" in only_fault(path)
+    assert "[DATA JOB] account: this key is missing" in only_fault(path)
 
 
 def test_reference_is_needed_without_time_calibration(make_config, tmp_path):

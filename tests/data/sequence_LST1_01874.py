@@ -12,6 +12,10 @@
 """Job of sequence LST1_01874, made by sequencer."""
 
 import os
+import sys
+
+first = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+subrun = first + int(os.environ['SLURM_ARRAY_TASK_ID'])
 
 command = [
     '<PYTHON>',
@@ -21,7 +25,7 @@ command = [
     '--date=2020_01_27',
     '--drs4-run=1872',
     '--calibration-run=1873',
-    '01874.' + os.environ['SLURM_ARRAY_TASK_ID'].zfill(4),
+    f'01874.{subrun:04d}',
     'LST1',
 ]
 os.execv(command[0], command)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from osa.model.job import JobSpec, JobState, Resources, TaskRecord
+from osa.model.job import JobGroup, JobSpec, JobState, Resources, TaskRecord
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local import LocalExecutor, LocalScheduler
 from osa.scheduler.local_store import LocalStore
@@ -79,18 +79,27 @@ class JobBench:
     def scheduler(self) -> LocalScheduler:
         return LocalScheduler(self.store, self.capacity)
 
+    def group(self, group: str | JobGroup = GROUP) -> JobGroup:
+        """A group of jobs, by its name."""
+        if isinstance(group, JobGroup):
+            return group
+        folder = self.folder / group
+        folder.mkdir(exist_ok=True)
+        return JobGroup(group, folder)
+
     def job(
         self,
         name: str,
         body: str = "note('ran')",
         *,
         tasks: tuple[int, ...] = (),
-        group: str = GROUP,
+        group: str | JobGroup = GROUP,
         cpus: int = 1,
         memory: int = 100,
         walltime: float = 60.0,
     ) -> JobSpec:
-        script = self.folder / f"{group}_{name}.py"
+        group = self.group(group)
+        script = self.folder / f"{group.name}_{name}.py"
         prelude = _PRELUDE.format(folder=str(self.folder), name=name, deadline=DEADLINE)
         script.write_text(prelude + body + "\n", encoding="utf-8")
         resources = Resources(cpus, memory, timedelta(seconds=walltime))
@@ -105,9 +114,9 @@ class JobBench:
 
     # ------------------------------------------------------------------------ executors
 
-    def run(self, group: str = GROUP) -> bool:
+    def run(self, group: str | JobGroup = GROUP) -> bool:
         """Run an executor to its end, in this process."""
-        return LocalExecutor(self.store, group, self.capacity).run()
+        return LocalExecutor(self.store, self.group(group).name, self.capacity).run()
 
     def run_in_thread(self, group: str = GROUP) -> threading.Thread:
         thread = threading.Thread(target=self.run, args=(group,), daemon=True)
@@ -148,7 +157,7 @@ class JobBench:
             return []
 
     def records(self, group: str = GROUP) -> tuple[TaskRecord, ...]:
-        return self.scheduler.records(group)
+        return self.scheduler.records(self.group(group))
 
     def states(self, group: str = GROUP) -> dict[tuple[str, int | None], JobState]:
         """The state of the latest try of each task."""

@@ -25,9 +25,12 @@ DRS4_RUN, CALIBRATION_RUN = 1872, 1873
 DATA = {1874: (0, 1), 1875: (0, 1)}
 
 
-def run(command: str, *arguments: object, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
+def run(
+    command: str, *arguments: object, timeout: float = 1200, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a user would, without a terminal."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
+    if environment is None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
     return subprocess.run(
         [sys.executable, "-m", f"osa.cli.{command}", *map(str, arguments)],
         capture_output=True,
@@ -67,6 +70,14 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
         for path in root.rglob("*")
         if path.is_file()
     }
+
+
+def set_key(config: Path, key: str, value: str) -> None:
+    """Give a key another value, in every section that has it."""
+    lines = config.read_text("utf-8").splitlines()
+    changed = [f"{key} = {value}" if line.startswith(f"{key} =") else line for line in lines]
+    assert changed != lines
+    config.write_text("\n".join(changed) + "\n", "utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -113,16 +124,20 @@ def closed(simulated_closing: Stage) -> Stage:
     return Stage(simulated_closing.root, on_night(simulated_closing, "closer"))
 
 
+def copy_inputs(stage: Stage, root: Path) -> Stage:
+    """Make a night with the same inputs and nothing else."""
+    for name in ("R0", "NightSummary", "monitoring", "models", "lstchain"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(stage.root / name, root / name, copy_function=os.link)
+    text = stage.config.read_text(encoding="utf-8").replace(str(stage.root), str(root))
+    (root / "sequencer.cfg").write_text(text, encoding="utf-8")
+    return Stage(root, stage.result)
+
+
 @pytest.fixture
 def calibrated(sequenced: Stage, closed: Stage, tmp_path: Path) -> Stage:
     """A copy of the night with its calibration and nothing else, to be changed at will."""
-    root = tmp_path / "night"
-    for name in ("R0", "NightSummary", "monitoring", "models", "lstchain"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(closed.root / name, root / name, copy_function=os.link)
-    text = closed.config.read_text(encoding="utf-8").replace(str(closed.root), str(root))
-    (root / "sequencer.cfg").write_text(text, encoding="utf-8")
-    stage = Stage(root, closed.result)
+    stage = copy_inputs(closed, tmp_path / "night")
     stage.layout.analysis_dir.mkdir(parents=True)
     for path in closed.layout.final_calibration_dir.glob("*.h5"):
         shutil.copy(path, stage.layout.analysis_dir)

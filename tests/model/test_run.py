@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from osa.model.run import RunEntry, RunType, TimeReference, run_tag
+from osa.model.run import RunEntry, RunType, TimeReference, list_subruns, run_tag
 
 START = datetime(2020, 1, 27, 20, 44, 13, tzinfo=UTC)
 
@@ -42,3 +42,22 @@ def test_impossible_numbers_are_refused(run, subruns):
 def test_a_run_may_have_no_time_reference():
     entry = RunEntry(1875, 209, "DATA", START)
     assert entry.dragon == entry.tib == TimeReference(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("subruns", "text"),
+    [
+        ((), ""),
+        ((7,), "7"),
+        ((0, 1), "0-1"),
+        ((3, 0, 1, 2, 7), "0-3, 7"),
+        ((0, 2, 4), "0, 2, 4"),
+        ((9, 10, 11, 200), "9-11, 200"),
+    ],
+)
+def test_list_of_subruns(subruns: tuple[int, ...], text: str) -> None:
+    assert list_subruns(subruns) == text
+
+
+def test_list_of_subruns_without_blanks() -> None:
+    assert list_subruns((0, 1, 5), ",") == "0-1,5"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from real_night import CALIBRATION_RUN, DRS4_RUN, NIGHT, Stage, on_night, run
+from real_night import CALIBRATION_RUN, DRS4_RUN, NIGHT, Stage, on_night, run, set_key
 
 from osa.incidences import read_incidences
 from osa.layout import DATACHECK, DL1, DL2, MUONS
@@ -21,13 +21,6 @@ from osa.steps.r0_to_dl1 import PROGRAM as R0_TO_DL1
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CALIBRATORS = ("--drs4-run", DRS4_RUN, "--calibration-run", CALIBRATION_RUN)
-
-
-def change(stage: Stage, key: str, value: str) -> None:
-    lines = stage.config.read_text("utf-8").splitlines()
-    changed = [f"{key} = {value}" if line.startswith(f"{key} =") else line for line in lines]
-    assert changed != lines
-    stage.config.write_text("\n".join(changed) + "\n", "utf-8")
 
 
 def forget(stage: Stage, *steps: str) -> None:
@@ -45,8 +38,8 @@ def test_reference_serves_where_the_time_calibration_fails(calibrated: Stage, tm
     made.rename(reference)
     forget(calibrated, "osa_time_calibration", "lstchain_create_calibration_file")
     # More bins than the few events can fill: lstchain refuses.
-    change(calibrated, "time_calibration_n_combine", "1")
-    change(calibrated, "time_calibration_reference", str(reference))
+    set_key(calibrated.config, "time_calibration_n_combine", "1")
+    set_key(calibrated.config, "time_calibration_reference", str(reference))
     result = on_night(calibrated, "calibrationsequence", *CALIBRATORS)
     assert result.returncode == 0, result.stdout + result.stderr
     tries = [(r.program, r.return_code) for r in read_history(layout.history(CALIBRATION_RUN))]
@@ -62,7 +55,7 @@ def test_without_reference_the_calibration_fails_and_says_so(calibrated: Stage) 
     layout = calibrated.layout
     layout.time_calibration(CALIBRATION_RUN).unlink()
     forget(calibrated, "osa_time_calibration", "lstchain_create_calibration_file")
-    change(calibrated, "time_calibration_n_combine", "1")
+    set_key(calibrated.config, "time_calibration_n_combine", "1")
     result = on_night(calibrated, "calibrationsequence", *CALIBRATORS)
     assert result.returncode == 1
     assert "time_calibration of run 1873" in result.stderr
@@ -111,7 +104,7 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 
 
 def test_step_as_a_program_of_its_own(calibrated: Stage) -> None:
-    change(calibrated, "separate_programs", "r0_to_dl1, dl1_to_dl2")
+    set_key(calibrated.config, "separate_programs", "r0_to_dl1, dl1_to_dl2")
     result = on_night(calibrated, "datasequence", *CALIBRATORS, "01875.0001")
     assert result.returncode == 0, result.stdout + result.stderr
     codes = [record.return_code for record in read_history(calibrated.layout.history(1875, 1))]

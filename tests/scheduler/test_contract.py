@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
 
 import pytest
 from job_bench import GROUP, JobBench
 
 from osa.errors import AnotherInstanceError, OsaError
-from osa.model.job import JobSpec, JobState
-from osa.scheduler.base import Scheduler, SimulatedScheduler
+from osa.model.job import JobGroup, JobSpec, JobState
+from osa.scheduler.base import Scheduler
 
 
 @dataclass
@@ -22,14 +22,17 @@ class Backend:
     job: Callable[..., JobSpec]
     drain: Callable[[], object]
     attempts: Callable[[], list[str]]
+    group: Callable[..., JobGroup]
 
     def states(self, group: str = GROUP) -> list[tuple[str, int | None, JobState]]:
-        return [(r.name, r.task, r.state) for r in self.scheduler.records(group)]
+        return [(r.name, r.task, r.state) for r in self.scheduler.records(self.group(group))]
 
 
 @pytest.fixture(params=["local"])
 def backend(request: pytest.FixtureRequest, bench: JobBench) -> Backend:
-    made = {"local": lambda: Backend(bench.scheduler, bench.job, bench.run, lambda: bench.attempts)}
+    made = {
+        "local": lambda: Backend(bench.scheduler, bench.job, bench.run, lambda: bench.attempts, bench.group)
+    }
     return made[request.param]()
 
 
@@ -38,12 +41,12 @@ def test_has_a_name(backend: Backend) -> None:
 
 
 def test_knows_nothing_of_an_unknown_group(backend: Backend) -> None:
-    assert backend.scheduler.records("LST1.19990101.v0") == ()
+    assert backend.scheduler.records(backend.group("LST1.19990101.v0")) == ()
 
 
 def test_job_waits_until_it_is_run(backend: Backend) -> None:
     job_id = backend.scheduler.submit(backend.job("LST1_01873"))
-    (record,) = backend.scheduler.records(GROUP)
+    (record,) = backend.scheduler.records(backend.group())
     assert (record.job_id, record.name, record.task) == (job_id, "LST1_01873", None)
     assert record.state is JobState.PENDING
     assert record.submitted.tzinfo is UTC
@@ -53,7 +56,7 @@ def test_job_waits_until_it_is_run(backend: Backend) -> None:
 def test_job_that_ended_well(backend: Backend) -> None:
     backend.scheduler.submit(backend.job("LST1_01873", "note('ran'); print('said aloud')"))
     backend.drain()
-    (record,) = backend.scheduler.records(GROUP)
+    (record,) = backend.scheduler.records(backend.group())
     assert (record.state, record.exit_code) == (JobState.COMPLETED, 0)
     assert record.host
     assert record.started is not None and record.ended is not None
@@ -81,7 +84,7 @@ def test_one_failed_task_leaves_its_siblings_alone(backend: Backend) -> None:
         backend.job("LST1_01874", "note('ran'); sys.exit(5 if TASK == '1' else 0)", tasks=(0, 1, 2))
     )
     backend.drain()
-    found = [(r.task, r.state, r.exit_code) for r in backend.scheduler.records(GROUP)]
+    found = [(r.task, r.state, r.exit_code) for r in backend.scheduler.records(backend.group())]
     assert found == [(0, JobState.COMPLETED, 0), (1, JobState.FAILED, 5), (2, JobState.COMPLETED, 0)]
 
 
@@ -90,7 +93,7 @@ def test_records_of_the_oldest_job_come_first(backend: Backend) -> None:
     backend.drain()
     second = backend.scheduler.submit(backend.job("LST1_01874", tasks=(0,)))
     third = backend.scheduler.submit(backend.job("LST1_01875", tasks=(1,)))
-    assert [r.job_id for r in backend.scheduler.records(GROUP)] == [first, second, third]
+    assert [r.job_id for r in backend.scheduler.records(backend.group())] == [first, second, third]
     assert len({first, second, third}) == 3
 
 
@@ -117,7 +120,7 @@ def test_dependants_of_a_failed_parent_are_cancelled(backend: Backend, body: str
     backend.scheduler.submit(backend.job("LST1_01875"), after=child)
     backend.scheduler.submit(backend.job("LST1_01876"))
     backend.drain()
-    records = {(r.name, r.task): (r.state, r.reason) for r in backend.scheduler.records(GROUP)}
+    records = {(r.name, r.task): (r.state, r.reason) for r in backend.scheduler.records(backend.group())}
     cancelled = (JobState.CANCELLED, "DependencyNeverSatisfied")
     assert records["LST1_01873", None][0] is JobState.FAILED
     assert records["LST1_01874", 0] == records["LST1_01874", 1] == cancelled
@@ -128,7 +131,7 @@ def test_dependants_of_a_failed_parent_are_cancelled(backend: Backend, body: str
 def test_parent_that_nobody_knows_is_refused(backend: Backend) -> None:
     with pytest.raises(OsaError, match="4711"):
         backend.scheduler.submit(backend.job("LST1_01874"), after="4711")
-    assert backend.scheduler.records(GROUP) == ()
+    assert backend.scheduler.records(backend.group()) == ()
 
 
 @pytest.mark.parametrize("tasks", [(0, 1), (1,), (1, 2, 3)])
@@ -136,7 +139,7 @@ def test_task_that_is_alive_is_not_taken_twice(backend: Backend, tasks: tuple[in
     backend.scheduler.submit(backend.job("LST1_01874", tasks=(0, 1)))
     with pytest.raises(AnotherInstanceError, match="LST1_01874"):
         backend.scheduler.submit(backend.job("LST1_01874", tasks=tasks))
-    assert len(backend.scheduler.records(GROUP)) == 2  # the refused job left nothing behind
+    assert len(backend.scheduler.records(backend.group())) == 2  # the refused job left nothing behind
     backend.drain()
     assert sorted(backend.attempts()) == ["LST1_01874 0 ran", "LST1_01874 1 ran"]
 
@@ -153,7 +156,7 @@ def test_other_tasks_names_and_groups_are_taken(backend: Backend) -> None:
     backend.scheduler.submit(backend.job("LST1_01874", tasks=(1,)))
     backend.scheduler.submit(backend.job("LST1_01875", tasks=(0,)))
     backend.scheduler.submit(backend.job("LST1_01874", tasks=(0,), group=other))
-    assert len(backend.scheduler.records(GROUP)) == 3
+    assert len(backend.scheduler.records(backend.group())) == 3
     assert backend.states(other) == [("LST1_01874", 0, JobState.PENDING)]
 
 
@@ -162,18 +165,5 @@ def test_task_that_has_ended_is_taken_again(backend: Backend) -> None:
     backend.drain()
     second = backend.scheduler.submit(backend.job("LST1_01874", tasks=(0,)))
     backend.drain()
-    states = [(r.job_id, r.state) for r in backend.scheduler.records(GROUP)]
+    states = [(r.job_id, r.state) for r in backend.scheduler.records(backend.group())]
     assert states == [(first, JobState.FAILED), (second, JobState.COMPLETED)]
-
-
-def test_simulated_scheduler_asks_and_does_nothing(backend: Backend) -> None:
-    backend.scheduler.submit(backend.job("LST1_01873"))
-    before = backend.scheduler.records(GROUP)
-    simulated = SimulatedScheduler(backend.scheduler)
-    job = replace(backend.job("LST1_01874"), tasks=(0,))
-    first = simulated.submit(job)
-    second = simulated.submit(job, after=first)
-    assert simulated.name == f"simulated {backend.scheduler.name}"
-    assert first != second
-    assert simulated.submitted == [job, job]
-    assert simulated.records(GROUP) == before == backend.scheduler.records(GROUP)

@@ -76,7 +76,7 @@ def test_two_nights_share_the_machine(bench: JobBench) -> None:
     wait_until(lambda: bench.attempts == ["LST1_01874 - start"])
     second = bench.run_in_thread(OTHER)
     wait_until(lambda: bench.store.executor(OTHER) is not None)
-    wait_until(lambda: bench.record("LST1_01900", group=OTHER).reason == "Resources or Dependency")
+    wait_until(lambda: bench.record("LST1_01900", group=OTHER).reason == "Resources")
     assert bench.attempts == ["LST1_01874 - start"]
     bench.allow()
     first.join(20)
@@ -184,7 +184,7 @@ def test_states_can_be_read_while_tasks_run(bench: JobBench) -> None:
     assert (record.state, record.exit_code, record.ended) == (JobState.RUNNING, None, None)
     assert record.started is not None and record.host
     child = bench.record("LST1_01874", 0)
-    assert (child.state, child.reason) == (JobState.PENDING, "Resources or Dependency")
+    assert (child.state, child.reason) == (JobState.PENDING, "Dependency")
     bench.allow()
     thread.join(20)
     assert bench.record("LST1_01874", 0).state is JobState.COMPLETED

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from osa.errors import AnotherInstanceError, OsaError
-from osa.model.job import JobSpec, JobState, Resources
+from osa.model.job import JobGroup, JobSpec, JobState, Resources
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local_store import LocalStore, PendingTask
 from osa.system.processes import is_alive
@@ -39,7 +39,9 @@ def spec(
     memory: int = 100,
 ) -> JobSpec:
     resources = Resources(cpus, memory, timedelta(hours=1, seconds=0.5))
-    return JobSpec(name, group, Path("/scripts/a.py"), Path("/log"), resources, tasks)
+    return JobSpec(
+        name, JobGroup(group, Path("/work")), Path("/scripts/a.py"), Path("/log"), resources, tasks
+    )
 
 
 @pytest.fixture
@@ -404,7 +406,7 @@ def test_task_that_nobody_runs(store: LocalStore) -> None:
     assert (record.state, record.reason) == (JobState.PENDING, "nobody runs it: call sequencer")
     store.enter(GROUP, os.getpid())
     (record,) = store.records(GROUP)
-    assert (record.state, record.reason) == (JobState.PENDING, "Resources or Dependency")
+    assert (record.state, record.reason) == (JobState.PENDING, "Resources")
 
 
 def test_running_task_is_judged_by_its_process(

@@ -1,0 +1,345 @@
+"""The backend for Slurm: never submits twice, never takes silence for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from osa.errors import AnotherInstanceError, OsaError
+from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
+from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls
+from osa.scheduler.slurm_commands import NEVER, sbatch_command
+from osa.scheduler.slurm_states import CLOCK_SLACK, Answers, find_job, find_strays, tries
+from osa.scheduler.submissions import Submission, Submissions, next_number
+
+__all__ = ["Patience", "SlurmScheduler"]
+
+_GIVEN_UP = "given up: Slurm knows nothing of it"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a submission is tried.
+
+    Parameters
+    ----------
+    attempts : int
+        How often ``sbatch`` is called where Slurm is away.
+    first_wait, longest_wait : float
+        Seconds before the second attempt, doubled for each one after it up to the longest.
+    settling : float
+        Seconds between two looks for a job of which the reply was lost: a request that waited for
+        a hung Slurm is carried out when that wakes up.
+    confirmation : datetime.timedelta
+        After this time a job that neither queue nor accounting know does not exist.
+    """
+
+    attempts: int = 4
+    first_wait: float = 2.0
+    longest_wait: float = 20.0
+    settling: float = 2.0
+    confirmation: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is known of a group at one moment."""
+
+    submissions: tuple[Submission, ...]
+    found: tuple[tuple[TaskRecord, ...], ...]
+    answers: Answers
+
+    @property
+    def records(self) -> tuple[TaskRecord, ...]:
+        return tuple(record for records in self.found for record in records)
+
+    def live(self, name: str) -> frozenset[int | None]:
+        """Tasks of a job that may be alive."""
+        latest = {r.task: r.state for records in self.found for r in records if r.name == name}
+        return frozenset(task for task, state in latest.items() if state.is_live)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SlurmScheduler:
+    """Takes jobs for a Slurm cluster.
+
+    Parameters
+    ----------
+    calls : SlurmCalls
+        Slurm's commands.
+    at_once : int, optional
+        How many tasks of a job may run at the same time.
+    warn : callable
+        Told what a person should know.
+    patience : Patience
+        How long a submission is tried.
+    clock : callable
+        Tells the time.
+    """
+
+    name = "slurm"
+
+    def __init__(
+        self,
+        calls: SlurmCalls,
+        *,
+        at_once: int | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+        patience: Patience | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._calls = calls
+        self._at_once = at_once
+        self._warn = warn
+        self._patience = patience or Patience()
+        self._clock = clock
+        self._looks: dict[str, _Look] = {}
+        self._largest_array: int | None = None
+
+    # ------------------------------------------------------------------------- looking
+
+    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
+        """Tell of all tasks; see :class:`osa.scheduler.base.Scheduler`."""
+        return self._look(group).records
+
+    def _look(self, group: JobGroup, names: Iterable[str] = ()) -> _Look:
+        submissions = Submissions(group.submissions).read()
+        answers = self._ask(group, submissions, names)
+        found = tuple(tries(submissions, answers))
+        look = self._looks[group.name] = _Look(submissions, found, answers)
+        return look
+
+    def _ask(self, group: JobGroup, submissions: Iterable[Submission], names: Iterable[str]) -> Answers:
+        """Ask queue and accounting once each, and only for what may have changed."""
+        wanted = sorted({*names, *(submission.name for submission in submissions)})
+        open_ones = [submission for submission in submissions if not submission.is_settled]
+        queue: tuple[TaskRecord, ...] | None = ()
+        accounting: tuple[TaskRecord, ...] | None = ()
+        if wanted:
+            queue = self._heard("queue", lambda: self._calls.squeue(wanted, group.folder))
+        if open_ones:
+            since = min(submission.intended for submission in open_ones) - CLOCK_SLACK
+            names = sorted({submission.name for submission in open_ones})
+            accounting = self._heard("accounting", lambda: self._calls.sacct(names, since, group.folder))
+        return Answers(queue, accounting)
+
+    def _heard(self, who: str, ask: Callable[[], tuple[TaskRecord, ...]]) -> tuple[TaskRecord, ...] | None:
+        try:
+            return ask()
+        except SlurmAwayError as error:
+            self._warn(f"Slurm's {who} gave no answer, states are as they were last known: {error}")
+            return None
+
+    # ------------------------------------------------------------------------- tidying
+
+    def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:
+        """Find or give up lost jobs, remember what is known, cancel what can never run."""
+        names = tuple(names)
+        look = self._look(group, names)
+        notes = Submissions(group.submissions)
+        changed = self._confirm(notes, look)
+        for stray in find_strays(names, look.submissions, look.answers):
+            number = next_number(Submissions(group.submissions).read(), stray.name)
+            notes.add(replace(stray, number=number))
+            self._warn(f"{stray.name}: job {stray.job_id} is in the queue without a note; taken over")
+            changed = True
+        if changed:
+            look = self._reread(group, look.answers)
+        look = self._cancel_impossible(group, look)
+        for submission, records in zip(look.submissions, look.found, strict=True):
+            known = tuple(record for record in records if record.state is not JobState.UNKNOWN)
+            if known and known != submission.known:
+                notes.update(replace(submission, known=known))
+        return look.records
+
+    def _reread(self, group: JobGroup, answers: Answers) -> _Look:
+        """Look at the notes again, with the answers that there are."""
+        submissions = Submissions(group.submissions).read()
+        look = self._looks[group.name] = _Look(submissions, tuple(tries(submissions, answers)), answers)
+        return look
+
+    def _confirm(self, notes: Submissions, look: _Look) -> bool:
+        """Find the jobs of submissions whose reply was lost; tell whether a note has changed."""
+        changed = False
+        taken = {s.job_id for s in look.submissions if s.job_id is not None}
+        for intent in look.submissions:
+            if intent.job_id is not None:
+                continue
+            job_id = find_job(intent, look.answers, taken)
+            if job_id is not None:
+                notes.update(replace(intent, job_id=job_id))
+                taken.add(job_id)
+                self._warn(f"{intent.name}: job {job_id} was taken although its number was not told")
+            elif look.answers.are_whole and self._clock() - intent.intended > self._patience.confirmation:
+                notes.withdraw(intent)
+            else:
+                continue
+            changed = True
+        return changed
+
+    def _cancel_impossible(self, group: JobGroup, look: _Look) -> _Look:
+        """Cancel tasks that wait for a job which did not succeed."""
+
+        def is_waiting(record: TaskRecord) -> bool:
+            return record.state is JobState.PENDING and record.reason == NEVER
+
+        jobs = sorted({record.job_id for record in look.records if is_waiting(record)})
+        if not jobs:
+            return look
+        self._calls.scancel(jobs)
+        look = self._looks[group.name] = replace(look, found=_cancelled(look.found, is_waiting, NEVER))
+        return look
+
+    # ---------------------------------------------------------------------- submitting
+
+    def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+        """Take a job; see :class:`osa.scheduler.base.Scheduler`.
+
+        Where the cluster takes no index as large as the sub-runs', the job becomes several; their
+        identifiers are joined by colons, as ``--dependency`` wants them.
+        """
+        look = self._looks.get(job.group.name) or self._look(job.group)
+        wanted: frozenset[int | None] = frozenset(job.tasks or (None,))
+        if wanted & look.live(job.name):
+            look = self._look(job.group)  # it may have ended since
+            if wanted & look.live(job.name):
+                raise AnotherInstanceError(f"{job.name}: a task of it is pending or running already")
+        return ":".join(self._submit_part(job, part, offset, after) for offset, part in self._parts(job))
+
+    def _parts(self, job: JobSpec) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Split the tasks of a job into arrays that the cluster takes, each with its offset."""
+        if not job.tasks:
+            yield 0, ()
+            return
+        if self._largest_array is None:
+            self._largest_array = self._calls.largest_array() or max(job.tasks) + 1
+        size = self._largest_array
+        for first in range(0, max(job.tasks) + 1, size):
+            part = tuple(task for task in job.tasks if first <= task < first + size)
+            if part:
+                yield first, part
+
+    def _submit_part(self, job: JobSpec, tasks: tuple[int, ...], offset: int, after: str | None) -> str:
+        look = self._looks[job.group.name]
+        notes = Submissions(job.group.submissions)
+        number = next_number(look.submissions, job.name)
+        intent = Submission(job.name, number, tasks, offset, self._clock())
+        notes.add(intent)
+        command = sbatch_command(
+            job,
+            after=after,
+            array=(task - offset for task in tasks),
+            at_once=self._at_once,
+            offset=offset,
+        )
+        try:
+            job_id = self._obtain(command, job.group, intent)
+        except SlurmAwayError:
+            raise  # the note stays: nobody knows
+        except OsaError:
+            notes.withdraw(intent)
+            raise
+        made = replace(intent, job_id=job_id)
+        notes.update(made)
+        pending = tuple(
+            TaskRecord(job_id, job.name, task, JobState.PENDING, made.intended) for task in tasks or (None,)
+        )
+        self._looks[job.group.name] = _Look((*look.submissions, made), (*look.found, pending), look.answers)
+        return job_id
+
+    def _obtain(self, command: list[str], group: JobGroup, intent: Submission) -> str:
+        """Call ``sbatch`` until it says yes or no; look for the job before each further attempt.
+
+        Raises
+        ------
+        SlurmAwayError
+            If it is not known whether there is a job.
+        OsaError
+            If there is none, and why.
+        """
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+        patience = self._patience
+        retrying = Retrying(
+            stop=stop_after_attempt(patience.attempts),
+            wait=wait_exponential(patience.first_wait, max=patience.longest_wait),
+            retry=retry_if_exception_type(SlurmAwayError),
+            reraise=True,
+        )
+        for attempt in retrying:
+            with attempt:
+                if attempt.retry_state.attempt_number > 1:
+                    found = self._find(group, intent)
+                    if found is not None:
+                        return found
+                try:
+                    return self._calls.sbatch(command)
+                except OsaError as error:
+                    # Whatever it said: the job may be there.
+                    found = None if isinstance(error, SlurmAwayError) else self._find(group, intent)
+                    if found is None:
+                        raise
+                    return found
+        raise AssertionError("an attempt returns or raises")
+
+    def _find(self, group: JobGroup, intent: Submission) -> str | None:
+        """Look twice for the job of an intent; None where there surely is none."""
+        taken = {s.job_id for s in self._looks[group.name].submissions if s.job_id is not None}
+        since = intent.intended - CLOCK_SLACK
+        for wait in (0.0, self._patience.settling):
+            time.sleep(wait)
+            queue = self._calls.squeue([intent.name], group.folder)
+            accounting = self._calls.sacct([intent.name], since, group.folder)
+            job_id = find_job(intent, Answers(queue, accounting), taken)
+            if job_id is not None:
+                self._warn(f"{intent.name}: job {job_id} was taken although sbatch did not say so")
+                return job_id
+        return None
+
+    # ---------------------------------------------------------------------- cancelling
+
+    def cancel(self, group: JobGroup, names: Iterable[str]) -> int:
+        """Cancel what is alive of some jobs; see :class:`osa.scheduler.base.Scheduler`.
+
+        Tasks of which neither queue nor accounting know anything are given up, which lets them be
+        submitted again.
+        """
+        names = frozenset(names)
+        self.tidy(group, names)
+        look = self._looks[group.name]
+        live = [r for r in look.records if r.name in names and r.state.is_live]
+        queued = {record.job_id for record in look.answers.queue or () if record.state.is_live}
+        jobs = sorted({record.job_id for record in live} & queued)
+        if jobs:
+            self._calls.scancel(jobs)
+        if look.answers.are_whole:
+            self._give_up(
+                group, look, lambda r: r.name in names and r.state.is_live and r.job_id not in queued
+            )
+        return len(live)
+
+    def _give_up(self, group: JobGroup, look: _Look, is_lost: Callable[[TaskRecord], bool]) -> None:
+        notes = Submissions(group.submissions)
+        changed = _cancelled(look.found, is_lost, _GIVEN_UP)
+        for submission, before, after in zip(look.submissions, look.found, changed, strict=True):
+            if after == before:
+                continue
+            if submission.job_id is None:
+                notes.withdraw(submission)
+            else:
+                notes.update(replace(submission, known=after))
+
+
+def _cancelled(
+    found: Iterable[tuple[TaskRecord, ...]], which: Callable[[TaskRecord], bool], reason: str
+) -> tuple[tuple[TaskRecord, ...], ...]:
+    """Mark some records as cancelled."""
+    return tuple(
+        tuple(replace(r, state=JobState.CANCELLED, reason=reason) if which(r) else r for r in records)
+        for records in found
+    )

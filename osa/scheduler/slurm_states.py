@@ -1,0 +1,211 @@
+"""What is known of the tasks of a group: submissions, queue and accounting put together; pure.
+
+The queue, which has what is alive and what ended in the last minutes, is asked first, then the
+accounting, so that a task which ends in between is in at least one of the answers. What neither of
+them says of a task leaves it as it was last known; where nothing was known it is UNKNOWN, which
+counts as alive.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from osa.model.job import UNCONFIRMED, JobState, TaskRecord
+from osa.scheduler.submissions import Submission
+
+__all__ = ["CLOCK_SLACK", "Answers", "find_job", "find_strays", "tries"]
+
+CLOCK_SLACK = timedelta(minutes=2)
+"""By how much the clocks of two machines may differ."""
+
+_UNCONFIRMED = "whether Slurm took it is not known yet"
+_UNHEARD = "neither queue nor accounting know it"
+_UNACCOUNTED = "left the queue, its end is not accounted for yet"
+
+# By name too: identifiers of jobs are used again.
+_Key = tuple[str, str, int | None]
+_ByTask = dict[_Key, list[TaskRecord]]
+
+
+def _by_task(records: Iterable[TaskRecord]) -> _ByTask:
+    found: _ByTask = defaultdict(list)
+    for record in records:
+        found[record.name, record.job_id, record.task].append(record)
+    return found
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What Slurm said in one pass, with the index within the array as task.
+
+    Parameters
+    ----------
+    queue, accounting : tuple of TaskRecord or None
+        None where there was no answer.
+    """
+
+    queue: tuple[TaskRecord, ...] | None
+    accounting: tuple[TaskRecord, ...] | None
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether both answered."""
+        return self.queue is not None and self.accounting is not None
+
+    def jobs(self, name: str) -> dict[str, list[TaskRecord]]:
+        """List the records of the jobs of a name, by job."""
+        found: dict[str, list[TaskRecord]] = defaultdict(list)
+        for record in (*(self.queue or ()), *(self.accounting or ())):
+            if record.name == name:
+                found[record.job_id].append(record)
+        return found
+
+
+# ------------------------------------------------------------------------ states of tasks
+
+
+def tries(submissions: Iterable[Submission], answers: Answers) -> list[tuple[TaskRecord, ...]]:
+    """Tell of every try of every task of the submissions.
+
+    Returns
+    -------
+    list of tuple
+        For each submission the tries, by task and then by time; with sub-runs as tasks.
+    """
+    heard = _Heard.of(answers)
+    return [tuple(_tries_of(submission, heard)) for submission in submissions]
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """The answers, to be looked up by task."""
+
+    queue: _ByTask
+    accounting: _ByTask
+    answers: Answers
+    jobs: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, answers: Answers) -> _Heard:
+        queue, accounting = _by_task(answers.queue or ()), _by_task(answers.accounting or ())
+        jobs = frozenset((name, job_id) for name, job_id, _ in (*queue, *accounting))
+        return cls(queue, accounting, answers, jobs)
+
+    def cancelled_unbegun(self, key: _Key) -> bool:
+        """Tell whether a task was taken out of an array before it began.
+
+        Slurm then knows the array, and in neither answer this task of it.
+        """
+        known = key in self.queue or key in self.accounting
+        return self.answers.are_whole and key[:2] in self.jobs and not known
+
+
+def _tries_of(submission: Submission, heard: _Heard) -> list[TaskRecord]:
+    name, job_id, offset = submission.name, submission.job_id, submission.offset
+    tasks = submission.tasks or (None,)
+    if job_id is None:
+        return [_made_up(submission, task, JobState.UNKNOWN, _UNCONFIRMED) for task in tasks]
+    found: list[TaskRecord] = []
+    remembered = _by_task(submission.known)
+    earliest = submission.intended - CLOCK_SLACK
+    for task in tasks:
+        key = (name, job_id, None if task is None else task - offset)
+        before = [record for record in heard.accounting.get(key, ()) if record.submitted >= earliest]
+        before.sort(key=_submit_time)
+        if offset:
+            before = [replace(record, task=task) for record in before]
+        before = before or remembered.get((name, job_id, task), [])
+        if key in heard.queue:
+            found += _followed_by(before, replace(heard.queue[key][-1], task=task))
+        elif before and not before[-1].state.is_live:
+            found += before
+        elif heard.cancelled_unbegun(key) and (not before or before[-1].state is JobState.PENDING):
+            found.append(_made_up(submission, task, JobState.CANCELLED, ""))
+        elif not before:
+            found.append(_made_up(submission, task, JobState.UNKNOWN, _UNHEARD))
+        elif heard.answers.queue is None:
+            found += before
+        else:  # not alive any more, and how it ended will be told
+            found += [*before[:-1], replace(before[-1], state=JobState.UNKNOWN, reason=_UNACCOUNTED)]
+    return found
+
+
+def _followed_by(before: list[TaskRecord], queued: TaskRecord) -> list[TaskRecord]:
+    """Add what the queue says to the tries that the accounting knows."""
+    if not before or queued.submitted > before[-1].submitted:
+        return [*before, queued]  # the first try, or that of a requeued task
+    if before[-1].state.is_live:
+        return [*before[:-1], queued]  # the accounting lags
+    return before  # ended since the queue was asked, or told with more of it
+
+
+def _submit_time(record: TaskRecord) -> datetime:
+    return record.submitted
+
+
+def _made_up(submission: Submission, task: int | None, state: JobState, reason: str) -> TaskRecord:
+    """Make the record of a task of which Slurm has none."""
+    return TaskRecord(
+        job_id=submission.job_id or UNCONFIRMED,
+        name=submission.name,
+        task=task,
+        state=state,
+        submitted=submission.intended,
+        reason=reason,
+    )
+
+
+# --------------------------------------------------------------------------- lost replies
+
+
+def find_job(intent: Submission, answers: Answers, taken: Iterable[str]) -> str | None:
+    """Find the job that an intent has led to, although nobody told its identifier.
+
+    Parameters
+    ----------
+    intent : Submission
+        The intent.
+    answers : Answers
+        What Slurm knows of jobs of this name.
+    taken : iterable of str
+        Jobs that belong to other submissions.
+    """
+    taken = frozenset(taken)
+    earliest = intent.intended - CLOCK_SLACK
+    found = [
+        (min(record.submitted for record in records), job_id)
+        for job_id, records in answers.jobs(intent.name).items()
+        if job_id not in taken
+        and all(record.submitted >= earliest and record.task in intent.indices for record in records)
+    ]
+    return min(found)[1] if found else None
+
+
+def find_strays(
+    names: Iterable[str], submissions: Iterable[Submission], answers: Answers
+) -> tuple[Submission, ...]:
+    """Find jobs in the queue of which there is no note: submitted by hand, or the notes are lost.
+
+    Returns
+    -------
+    tuple of Submission
+        What their notes would be, all with number 0.
+    """
+    taken = {submission.job_id for submission in submissions}
+    in_queue = Answers(tuple(r for r in answers.queue or () if r.state.is_live), ())
+    return tuple(
+        Submission(
+            name=name,
+            number=0,
+            tasks=tuple(sorted({record.task for record in records if record.task is not None})),
+            offset=0,
+            intended=min(record.submitted for record in records),
+            job_id=job_id,
+        )
+        for name in sorted(set(names))
+        for job_id, records in in_queue.jobs(name).items()
+        if job_id not in taken
+    )
