@@ -34,6 +34,8 @@ class Closing:
     ----------
     layout : Layout
         Of the night.
+    scheduler : Scheduler
+        Knows what is still at work.
     plan : NightPlan
         Its sequences.
     verdicts : tuple of Verdict
@@ -46,6 +48,7 @@ class Closing:
     """
 
     layout: Layout
+    scheduler: Scheduler
     plan: NightPlan
     verdicts: tuple[Verdict, ...]
     whole_night: bool
@@ -83,7 +86,7 @@ class Closing:
             night is said to have none.
         """
         if without_data is not None and not layout.night_summary.exists():
-            return cls(layout, NightPlan(()), (), True, without_data)
+            return cls(layout, scheduler, NightPlan(()), (), True, without_data)
         plan = plan_night(layout)
         if without_data is not None and plan.data:
             runs = ", ".join(str(sequence.run) for sequence in plan.data)
@@ -102,7 +105,7 @@ class Closing:
             on_judged("judging", count, len(ordered))
         if run is not None:
             verdicts = [_with_dependants(verdict, states) for verdict in verdicts]
-        return cls(layout, plan, tuple(verdicts), run is None, without_data)
+        return cls(layout, scheduler, plan, tuple(verdicts), run is None, without_data)
 
     @property
     def is_complete(self) -> bool:
@@ -137,6 +140,8 @@ class Closing:
         NightNotCompleteError
             If a merge fails; what was done stays done.
         """
+        # A scheduler forgets: what it knows now, the table tells for ever.
+        self.scheduler.tidy(self.layout.group, [sequence.name for sequence in self.plan.sequences])
         self._note_what_is_missing()
         moves = [m for verdict in self.verdicts for m in closing_moves(self.layout, verdict.state)]
         for count, move in enumerate(moves, start=1):
