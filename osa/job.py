@@ -91,6 +91,8 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
             "chdir": layout.analysis_dir,
             "output": log,
             "error": log,
+            # What a task said on a node that was lost stays when it begins again on another.
+            "open-mode": "append",
         }
     )
     program = "datasequence" if is_array else "calibrationsequence"

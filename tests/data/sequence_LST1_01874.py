@@ -9,6 +9,7 @@
 #SBATCH --chdir=<ANALYSIS_DIR>
 #SBATCH --output=<ANALYSIS_DIR>/log/LST1_01874_%A_%a.log
 #SBATCH --error=<ANALYSIS_DIR>/log/LST1_01874_%A_%a.log
+#SBATCH --open-mode=append
 """Job of sequence LST1_01874, made by sequencer."""
 
 import os
