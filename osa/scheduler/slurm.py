@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from osa.errors import AnotherInstanceError, OsaError
+from osa.errors import AnotherInstanceError, OsaError, ParentGoneError
 from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls
 from osa.scheduler.slurm_commands import NEVER, sbatch_command
@@ -100,6 +100,7 @@ class SlurmScheduler:
         self._clock = clock
         self._looks: dict[str, _Look] = {}
         self._largest_array: int | None = None
+        self._submitted: set[str] = set()
 
     # ------------------------------------------------------------------------- looking
 
@@ -142,13 +143,9 @@ class SlurmScheduler:
         names = tuple(names)
         look = self._look(group, names)
         notes = Submissions(group.submissions)
-        changed = self._confirm(notes, look)
-        for stray in find_strays(names, look.submissions, look.answers):
-            number = next_number(Submissions(group.submissions).read(), stray.name)
-            notes.add(replace(stray, number=number))
-            self._warn(f"{stray.name}: job {stray.job_id} is in the queue without a note; taken over")
-            changed = True
-        if changed:
+        if self._confirm(notes, look):
+            look = self._reread(group, look.answers)
+        if self._adopt_strays(notes, look, names):
             look = self._reread(group, look.answers)
         look = self._cancel_impossible(group, look)
         for submission, records in zip(look.submissions, look.found, strict=True):
@@ -162,6 +159,16 @@ class SlurmScheduler:
         submissions = Submissions(group.submissions).read()
         look = self._looks[group.name] = _Look(submissions, tuple(tries(submissions, answers)), answers)
         return look
+
+    def _adopt_strays(self, notes: Submissions, look: _Look, names: Iterable[str]) -> bool:
+        """Make notes of jobs in the queue that have none; tell whether there were any."""
+        numbers = {name: next_number(look.submissions, name) for name in names}
+        strays = find_strays(numbers, look.submissions, look.answers)
+        for stray in strays:
+            notes.add(replace(stray, number=numbers[stray.name]))
+            numbers[stray.name] += 1
+            self._warn(f"{stray.name}: job {stray.job_id} is in the queue without a note; taken over")
+        return bool(strays)
 
     def _confirm(self, notes: Submissions, look: _Look) -> bool:
         """Find the jobs of submissions whose reply was lost; tell whether a note has changed."""
@@ -209,7 +216,23 @@ class SlurmScheduler:
             look = self._look(job.group)  # it may have ended since
             if wanted & look.live(job.name):
                 raise AnotherInstanceError(f"{job.name}: a task of it is pending or running already")
+        self._check_parents(job, after)
         return ":".join(self._submit_part(job, part, offset, after) for offset, part in self._parts(job))
+
+    def _check_parents(self, job: JobSpec, after: str | None) -> None:
+        """Refuse to wait for a job that is not known to have succeeded and that Slurm has forgotten.
+
+        Slurm takes it for one that has succeeded.
+        """
+        look = self._looks[job.group.name]
+        known = self._submitted | {record.job_id for record in look.answers.queue or ()}
+        for parent in after.split(":") if after else ():
+            states = {(r.name, r.task): r.state for r in look.records if r.job_id == parent}
+            is_done = bool(states) and set(states.values()) == {JobState.COMPLETED}
+            if parent not in known and not is_done:
+                raise ParentGoneError(
+                    f"{job.name}: it has to wait for job {parent}, which Slurm does not know"
+                )
 
     def _parts(self, job: JobSpec) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Split the tasks of a job into arrays that the cluster takes, each with its offset."""
@@ -246,6 +269,7 @@ class SlurmScheduler:
             raise
         made = replace(intent, job_id=job_id)
         notes.update(made)
+        self._submitted.add(job_id)
         pending = tuple(
             TaskRecord(job_id, job.name, task, JobState.PENDING, made.intended) for task in tasks or (None,)
         )

@@ -26,22 +26,20 @@ from osa.scheduler.slurm_commands import (
 
 __all__ = ["SlurmAwayError", "SlurmCalls", "SlurmRefusedError"]
 
+# What is said where a daemon is away, hangs, or begins to work; see tests/data/slurm/failures.json.
 _TRANSIENT = (
     "timed out",
     "unable to contact slurm controller",
+    "connect failure",
     "temporarily unable to accept",
-    "resource temporarily unavailable",
+    "temporarily unavailable",
     "connection refused",
     "connection reset",
-    "connect failure",
     "zero bytes were transmitted or received",
     "transport endpoint is not connected",
-    "communication connection failure",
-    "controller is not responding",
-    "standby",
-    "slurmdbd",
-    "slurm_persist_conn_open",
-    "munge",
+    "protocol authentication error",
+    "problem talking to the database",
+    "standby mode",
 )
 _PARENT_GONE = "job dependency problem"
 

@@ -168,7 +168,8 @@ def parse_sacct(text: str, folder: Path) -> Iterator[TaskRecord]:
         With the index within the array as task, in the order of the text.
     """
     wanted = str(folder)
-    for line in text.split("\n"):
+    # What is said of the rest of an array first: a task may be told with it and by itself too.
+    for line in sorted(text.split("\n"), key=_is_of_one_task):
         # The last column may hold the separator itself.
         columns = line.split("|", _SACCT_COLUMNS - 1)
         if len(columns) != _SACCT_COLUMNS or columns[-1] != wanted:
@@ -179,7 +180,8 @@ def parse_sacct(text: str, folder: Path) -> Iterator[TaskRecord]:
             continue
         job_id, _, index = job.partition("_")
         state, why = _state(word, reason)
-        if word == "CANCELLED" and _time(started) is None:
+        where = _host(host)
+        if word == "CANCELLED" and where is None:
             why = NEVER  # by nobody and never begun: Slurm did it
         for task in _tasks(index):
             yield TaskRecord(
@@ -188,13 +190,18 @@ def parse_sacct(text: str, folder: Path) -> Iterator[TaskRecord]:
                 task=task,
                 state=state,
                 submitted=submit_time,
-                started=_time(started),
+                # Of a task that ended before it began it may be told all the same.
+                started=None if where is None else _time(started),
                 ended=None if state.is_live else _time(ended),
                 exit_code=_exit_code(code, state),
-                host=_host(host),
+                host=where,
                 cpu_time=_cpu_time(cpu),
                 reason=why,
             )
+
+
+def _is_of_one_task(line: str) -> bool:
+    return "_[" not in line
 
 
 # -------------------------------------------------------------------------------- squeue
@@ -229,7 +236,8 @@ def parse_squeue(text: str, folder: Path) -> Iterator[TaskRecord]:
         if submit_time is None:
             continue
         state, why = _state(word, reason)
-        has_begun = state is not JobState.PENDING  # else it is when Slurm expects that it will
+        where = _host(host)
+        has_begun = where is not None  # else it is when Slurm expects that it will, or its end
         for task in _tasks("" if index == "N/A" else index):
             yield TaskRecord(
                 job_id=job_id,
@@ -238,7 +246,7 @@ def parse_squeue(text: str, folder: Path) -> Iterator[TaskRecord]:
                 state=state,
                 submitted=submit_time,
                 started=_time(started) if has_begun else None,
-                host=_host(host),
+                host=where,
                 reason=why,
             )
 

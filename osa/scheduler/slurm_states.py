@@ -9,7 +9,7 @@ counts as alive.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -31,10 +31,14 @@ _ByTask = dict[_Key, list[TaskRecord]]
 
 
 def _by_task(records: Iterable[TaskRecord]) -> _ByTask:
-    found: _ByTask = defaultdict(list)
+    """Sort tries by task, each task's by time; of two records of one try the later one is kept.
+
+    The accounting goes on to tell of a task with the rest of its array that has one of its own.
+    """
+    found: dict[_Key, dict[datetime, TaskRecord]] = defaultdict(dict)
     for record in records:
-        found[record.name, record.job_id, record.task].append(record)
-    return found
+        found[record.name, record.job_id, record.task][record.submitted] = record
+    return {key: [by_time[time] for time in sorted(by_time)] for key, by_time in found.items()}
 
 
 @dataclass(frozen=True)
@@ -81,26 +85,32 @@ def tries(submissions: Iterable[Submission], answers: Answers) -> list[tuple[Tas
 
 @dataclass(frozen=True)
 class _Heard:
-    """The answers, to be looked up by task."""
+    """The answers since a submission, to be looked up by task."""
 
     queue: _ByTask
     accounting: _ByTask
     answers: Answers
-    jobs: frozenset[tuple[str, str]]
+    latest: Mapping[tuple[str, str], datetime]
+    latest_queued: Mapping[tuple[str, str], datetime]
 
     @classmethod
     def of(cls, answers: Answers) -> _Heard:
-        queue, accounting = _by_task(answers.queue or ()), _by_task(answers.accounting or ())
-        jobs = frozenset((name, job_id) for name, job_id, _ in (*queue, *accounting))
-        return cls(queue, accounting, answers, jobs)
+        queue, accounting = answers.queue or (), answers.accounting or ()
+        latest = {(r.name, r.job_id): r.submitted for r in sorted((*queue, *accounting), key=_submit_time)}
+        queued = {(r.name, r.job_id): r.submitted for r in sorted(queue, key=_submit_time)}
+        return cls(_by_task(queue), _by_task(accounting), answers, latest, queued)
 
-    def cancelled_unbegun(self, key: _Key) -> bool:
-        """Tell whether a task was taken out of an array before it began.
+    def cancelled_unbegun(self, key: _Key, before: list[TaskRecord], earliest: datetime) -> bool:
+        """Tell whether a task was cancelled before it began, by what is said of its siblings.
 
-        Slurm then knows the array, and in neither answer this task of it.
+        Taken out of an array it leaves no trace: the queue does not have it, and for the accounting
+        it goes on to be pending with the rest of the array, or is not there beside the others.
+        An answer in which there is nothing of the job at all says nothing.
         """
-        known = key in self.queue or key in self.accounting
-        return self.answers.are_whole and key[:2] in self.jobs and not known
+        if not self.answers.are_whole or (before and before[-1].state is not JobState.PENDING):
+            return False
+        siblings = self.latest_queued if key in self.accounting else self.latest
+        return key[:2] in siblings and siblings[key[:2]] >= earliest
 
 
 def _tries_of(submission: Submission, heard: _Heard) -> list[TaskRecord]:
@@ -113,17 +123,18 @@ def _tries_of(submission: Submission, heard: _Heard) -> list[TaskRecord]:
     earliest = submission.intended - CLOCK_SLACK
     for task in tasks:
         key = (name, job_id, None if task is None else task - offset)
+        # What is older is of another job, that had the same identifier.
         before = [record for record in heard.accounting.get(key, ()) if record.submitted >= earliest]
-        before.sort(key=_submit_time)
+        queued = [record for record in heard.queue.get(key, ()) if record.submitted >= earliest]
         if offset:
             before = [replace(record, task=task) for record in before]
         before = before or remembered.get((name, job_id, task), [])
-        if key in heard.queue:
-            found += _followed_by(before, replace(heard.queue[key][-1], task=task))
+        if queued:
+            found += _followed_by(before, replace(queued[-1], task=task))
         elif before and not before[-1].state.is_live:
             found += before
-        elif heard.cancelled_unbegun(key) and (not before or before[-1].state is JobState.PENDING):
-            found.append(_made_up(submission, task, JobState.CANCELLED, ""))
+        elif heard.cancelled_unbegun(key, before, earliest):
+            found += [*before[:-1], _made_up(submission, task, JobState.CANCELLED, "")]
         elif not before:
             found.append(_made_up(submission, task, JobState.UNKNOWN, _UNHEARD))
         elif heard.answers.queue is None:
@@ -133,6 +144,10 @@ def _tries_of(submission: Submission, heard: _Heard) -> list[TaskRecord]:
     return found
 
 
+def _submit_time(record: TaskRecord) -> datetime:
+    return record.submitted
+
+
 def _followed_by(before: list[TaskRecord], queued: TaskRecord) -> list[TaskRecord]:
     """Add what the queue says to the tries that the accounting knows."""
     if not before or queued.submitted > before[-1].submitted:
@@ -140,10 +155,6 @@ def _followed_by(before: list[TaskRecord], queued: TaskRecord) -> list[TaskRecor
     if before[-1].state.is_live:
         return [*before[:-1], queued]  # the accounting lags
     return before  # ended since the queue was asked, or told with more of it
-
-
-def _submit_time(record: TaskRecord) -> datetime:
-    return record.submitted
 
 
 def _made_up(submission: Submission, task: int | None, state: JobState, reason: str) -> TaskRecord:

@@ -95,14 +95,17 @@ class Submissions:
                 names = [entry.name for entry in entries]
         except FileNotFoundError:
             return ()
-        found = [self._read(match) for name in names if (match := _FILE.fullmatch(name))]
+        read = (self._read(match) for name in names if (match := _FILE.fullmatch(name)))
+        found = [submission for submission in read if submission is not None]
         return tuple(sorted(found, key=lambda s: (s.intended, s.name, s.number)))
 
-    def _read(self, match: re.Match[str]) -> Submission:
+    def _read(self, match: re.Match[str]) -> Submission | None:
         path = self.folder / match[0]
         try:
             return _from_document(match["name"], int(match["number"]), json.loads(path.read_bytes()))
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        except FileNotFoundError:
+            return None  # withdrawn just now
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"{path} does not tell what was submitted ({error}); if no job {match['name']} of this "
                 "night is in the queue, move the file away and run sequencer again"
@@ -139,7 +142,7 @@ class Submissions:
 
     def withdraw(self, submission: Submission) -> None:
         """Forget a submission that gave no job."""
-        self._path(submission).unlink()
+        self._path(submission).unlink(missing_ok=True)
         sync_directory(self.folder)
 
     def _path(self, submission: Submission) -> Path:

@@ -1,4 +1,4 @@
-"""A bench for the local backend: real job scripts that write down what they do."""
+"""A bench for schedulers: real job scripts that write down what they do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from osa.model.job import JobGroup, JobSpec, JobState, Resources, TaskRecord
+from osa.job import sbatch_directives
+from osa.model.job import JobGroup, JobSpec, JobState, Resources, TaskRecord, format_duration
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local import LocalExecutor, LocalScheduler
 from osa.scheduler.local_store import LocalStore
@@ -100,10 +101,22 @@ class JobBench:
     ) -> JobSpec:
         group = self.group(group)
         script = self.folder / f"{group.name}_{name}.py"
+        log_dir = self.folder / "log"
+        log_dir.mkdir(exist_ok=True)
+        head = sbatch_directives(
+            {
+                "account": "dpps",
+                "partition": "short",
+                "cpus-per-task": cpus,
+                "mem": f"{memory}M",
+                "time": format_duration(timedelta(seconds=max(walltime, 60.0))),
+                "output": f"{log_dir}/{name}_{'%A_%a' if tasks else '%j'}.log",
+            }
+        )
         prelude = _PRELUDE.format(folder=str(self.folder), name=name, deadline=DEADLINE)
-        script.write_text(prelude + body + "\n", encoding="utf-8")
+        script.write_text("\n".join([f"#!{sys.executable}", *head, prelude + body, ""]), encoding="utf-8")
         resources = Resources(cpus, memory, timedelta(seconds=walltime))
-        return JobSpec(name, group, script, self.folder / "log", resources, tasks)
+        return JobSpec(name, group, script, log_dir, resources, tasks)
 
     def submit(self, name: str, *arguments: str, after: str | None = None, **options: object) -> str:
         return self.scheduler.submit(self.job(name, *arguments, **options), after=after)  # type: ignore[arg-type]

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_slurm import FakeSlurm
 from job_bench import JobBench
+from slurm_site import Site
 
 from osa.scheduler import local
 
@@ -17,3 +19,15 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobBench]
     made = JobBench(tmp_path)
     yield made
     made.clean()
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeSlurm:
+    """A Slurm that does as it is told."""
+    return FakeSlurm.install(tmp_path / "slurm")
+
+
+@pytest.fixture
+def site(fake: FakeSlurm, bench: JobBench) -> Site:
+    """A night on that Slurm."""
+    return Site(fake, bench)
