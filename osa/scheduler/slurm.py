@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from osa.errors import AnotherInstanceError, OsaError, ParentGoneError
 from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
-from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls
+from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
 from osa.scheduler.slurm_commands import NEVER, sbatch_command
-from osa.scheduler.slurm_states import CLOCK_SLACK, Answers, find_job, find_strays, tries
+from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, find_job, find_strays, tries
 from osa.scheduler.submissions import Submission, Submissions, next_number
 
 __all__ = ["Patience", "SlurmScheduler"]
@@ -29,6 +29,8 @@ class Patience:
         How often ``sbatch`` is called where Slurm is away.
     first_wait, longest_wait : float
         Seconds before the second attempt, doubled for each one after it up to the longest.
+    longest : float
+        Seconds after which there is no further attempt; a call to a hung Slurm takes long by itself.
     settling : float
         Seconds between two looks for a job of which the reply was lost: a request that waited for
         a hung Slurm is carried out when that wakes up.
@@ -39,6 +41,7 @@ class Patience:
     attempts: int = 4
     first_wait: float = 2.0
     longest_wait: float = 20.0
+    longest: float = 120.0
     settling: float = 2.0
     confirmation: timedelta = timedelta(minutes=1)
 
@@ -124,7 +127,7 @@ class SlurmScheduler:
         if wanted:
             queue = self._heard("queue", lambda: self._calls.squeue(wanted, group.folder))
         if open_ones:
-            since = min(submission.intended for submission in open_ones) - CLOCK_SLACK
+            since = min(submission.intended for submission in open_ones) - SAME_JOB
             names = sorted({submission.name for submission in open_ones})
             accounting = self._heard("accounting", lambda: self._calls.sacct(names, since, group.folder))
         return Answers(queue, accounting)
@@ -132,7 +135,7 @@ class SlurmScheduler:
     def _heard(self, who: str, ask: Callable[[], tuple[TaskRecord, ...]]) -> tuple[TaskRecord, ...] | None:
         try:
             return ask()
-        except SlurmAwayError as error:
+        except (SlurmAwayError, SlurmRefusedError) as error:
             self._warn(f"Slurm's {who} gave no answer, states are as they were last known: {error}")
             return None
 
@@ -286,11 +289,17 @@ class SlurmScheduler:
         OsaError
             If there is none, and why.
         """
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+        from tenacity import (
+            Retrying,
+            retry_if_exception_type,
+            stop_after_attempt,
+            stop_after_delay,
+            wait_exponential,
+        )
 
         patience = self._patience
         retrying = Retrying(
-            stop=stop_after_attempt(patience.attempts),
+            stop=stop_after_attempt(patience.attempts) | stop_after_delay(patience.longest),
             wait=wait_exponential(patience.first_wait, max=patience.longest_wait),
             retry=retry_if_exception_type(SlurmAwayError),
             reraise=True,
@@ -303,9 +312,8 @@ class SlurmScheduler:
                         return found
                 try:
                     return self._calls.sbatch(command)
-                except OsaError as error:
-                    # Whatever it said: the job may be there.
-                    found = None if isinstance(error, SlurmAwayError) else self._find(group, intent)
+                except SlurmRefusedError as error:
+                    found = None if error.is_plain else self._find(group, intent)
                     if found is None:
                         raise
                     return found
@@ -337,6 +345,8 @@ class SlurmScheduler:
         self.tidy(group, names)
         look = self._looks[group.name]
         live = [r for r in look.records if r.name in names and r.state.is_live]
+        if live and look.answers.queue is None:
+            raise SlurmAwayError("Slurm's queue gave no answer, nothing was cancelled")
         queued = {record.job_id for record in look.answers.queue or () if record.state.is_live}
         jobs = sorted({record.job_id for record in live} & queued)
         if jobs:

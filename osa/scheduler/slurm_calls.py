@@ -42,6 +42,7 @@ _TRANSIENT = (
     "standby mode",
 )
 _PARENT_GONE = "job dependency problem"
+_REFUSAL = "batch job submission failed"
 
 
 class SlurmAwayError(MissingServiceError):
@@ -49,7 +50,19 @@ class SlurmAwayError(MissingServiceError):
 
 
 class SlurmRefusedError(OsaError):
-    """Slurm understood and said no."""
+    """Slurm said no.
+
+    Parameters
+    ----------
+    message : str
+        What it said.
+    is_plain : bool
+        Whether it is in words from which it is sure that nothing was done.
+    """
+
+    def __init__(self, message: str, *, is_plain: bool) -> None:
+        super().__init__(message)
+        self.is_plain = is_plain
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ def _understood(program: str, text: str, return_code: int) -> OsaError:
         return ParentGoneError(said)
     if not words.strip() or any(mark in words for mark in _TRANSIENT):
         return SlurmAwayError(said)
-    return SlurmRefusedError(said)
+    return SlurmRefusedError(said, is_plain=_REFUSAL in words)
 
 
 def _short(text: str) -> str:

@@ -16,10 +16,13 @@ from datetime import datetime, timedelta
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
 from osa.scheduler.submissions import Submission
 
-__all__ = ["CLOCK_SLACK", "Answers", "find_job", "find_strays", "tries"]
+__all__ = ["CLOCK_SLACK", "SAME_JOB", "Answers", "find_job", "find_strays", "tries"]
 
-CLOCK_SLACK = timedelta(minutes=2)
-"""By how much the clocks of two machines may differ."""
+CLOCK_SLACK = timedelta(minutes=10)
+"""By how much our clock and Slurm's may differ where a job is looked for."""
+
+SAME_JOB = timedelta(days=1)
+"""By how much they may differ where its identifier is known, which comes again much later."""
 
 _UNCONFIRMED = "whether Slurm took it is not known yet"
 _UNHEARD = "neither queue nor accounting know it"
@@ -120,7 +123,7 @@ def _tries_of(submission: Submission, heard: _Heard) -> list[TaskRecord]:
         return [_made_up(submission, task, JobState.UNKNOWN, _UNCONFIRMED) for task in tasks]
     found: list[TaskRecord] = []
     remembered = _by_task(submission.known)
-    earliest = submission.intended - CLOCK_SLACK
+    earliest = submission.intended - SAME_JOB
     for task in tasks:
         key = (name, job_id, None if task is None else task - offset)
         # What is older is of another job, that had the same identifier.
@@ -192,7 +195,7 @@ def find_job(intent: Submission, answers: Answers, taken: Iterable[str]) -> str 
         if job_id not in taken
         and all(record.submitted >= earliest and record.task in intent.indices for record in records)
     ]
-    return min(found)[1] if found else None
+    return max(found)[1] if found else None
 
 
 def find_strays(

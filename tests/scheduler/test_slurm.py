@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -224,6 +225,24 @@ def test_refusal_is_shown_and_not_tried_again(site: Site, case: str) -> None:
     assert site.counted("sbatch") == [1]
     assert site.notes == ()
     site.submit()  # nothing is in its way
+
+
+def test_plain_refusal_needs_no_look_at_the_queue(site: Site) -> None:
+    scheduler = site.scheduler()
+    scheduler.tidy(site.group, NAMES)
+    site.fake.plan("sbatch", Mishap(error=FAILURES["unknown_partition"]["stderr"], code=1))
+    site.fake.plan("squeue", *[Mishap(error=UNREACHABLE, code=1)] * 99)
+    with pytest.raises(SlurmRefusedError, match="Invalid partition name"):
+        site.submit(by=scheduler)
+    assert site.notes == ()
+
+
+def test_no_attempt_is_begun_after_a_time(site: Site) -> None:
+    """A call to a hung Slurm takes long by itself."""
+    site.fake.plan("sbatch", *[Mishap(error=UNREACHABLE, code=1)] * 9)
+    with pytest.raises(MissingServiceError):
+        site.submit(by=site.scheduler(patience=replace(QUICK, longest=0.0)))
+    assert site.counted("sbatch") == [1]
 
 
 def test_refusal_while_the_queue_is_silent_keeps_the_note(site: Site) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
-from osa.scheduler.slurm_states import CLOCK_SLACK, Answers, find_job, find_strays, tries
+from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, find_job, find_strays, tries
 from osa.scheduler.submissions import Submission
 
 NAME = "LST1_01874"
@@ -189,7 +189,7 @@ def test_records_of_others_are_not_taken(change: dict[str, object]) -> None:
 
 
 def test_older_job_of_the_same_number_is_not_meant() -> None:
-    limit = CLOCK_SLACK.total_seconds()
+    limit = SAME_JOB.total_seconds()
     old = record(COMPLETED, after=-limit - 1)
     assert states(submission(0), (record(RUNNING),), (old,)) == [(0, RUNNING)]
     assert states(submission(0), (), (old,)) == [(0, UNKNOWN)]
@@ -198,7 +198,7 @@ def test_older_job_of_the_same_number_is_not_meant() -> None:
 
 
 def test_older_job_of_the_same_number_in_the_queue_is_not_meant() -> None:
-    old = record(FAILED, after=-CLOCK_SLACK.total_seconds() - 1)
+    old = record(FAILED, after=-SAME_JOB.total_seconds() - 1)
     assert states(submission(0), (old,), ()) == [(0, UNKNOWN)]
 
 
@@ -308,10 +308,17 @@ def test_job_of_another_submission_is_not_the_lost_one() -> None:
     assert find_job(intent, Answers(both, ()), ["12", "13"]) is None
 
 
-def test_of_two_that_may_be_meant_it_is_the_first() -> None:
+def test_of_two_that_may_be_meant_it_is_the_last() -> None:
+    """The other one is of notes that somebody has removed; if it is alive it is found as a stray."""
     intent = submission(0, job_id=None)
-    both = (record(PENDING, after=9), record(PENDING, job_id="13", after=3))
+    both = (record(FAILED, after=-300), record(PENDING, job_id="13", after=3))
     assert find_job(intent, Answers(both, ()), []) == "13"
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(0.0, "12"), (-1.0, None)])
+def test_job_is_looked_for_as_far_back_as_clocks_differ(seconds: float, found: str | None) -> None:
+    old = record(PENDING, after=seconds - CLOCK_SLACK.total_seconds())
+    assert find_job(submission(0, job_id=None), Answers((old,), ()), []) == found
 
 
 def test_stray_jobs_are_found_in_the_queue() -> None:
