@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from osa.errors import AnotherInstanceError, OsaError, ParentGoneError
+from osa.errors import AnotherInstanceError, ParentGoneError
 from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
+from osa.scheduler.slurm_attempts import NO_JOB, Attempts, Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
 from osa.scheduler.slurm_commands import NEVER, sbatch_command
-from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, find_job, find_strays, tries
+from osa.scheduler.slurm_states import SAME_JOB, Answers, find_job, find_strays, tries
 from osa.scheduler.submissions import Submission, Submissions, next_number
 
-__all__ = ["Patience", "SlurmScheduler"]
+__all__ = ["SlurmScheduler"]
 
 _GIVEN_UP = "given up: Slurm knows nothing of it"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a submission is tried.
-
-    Parameters
-    ----------
-    attempts : int
-        How often ``sbatch`` is called where Slurm is away.
-    first_wait, longest_wait : float
-        Seconds before the second attempt, doubled for each one after it up to the longest.
-    longest : float
-        Seconds after which there is no further attempt; a call to a hung Slurm takes long by itself.
-    settling : float
-        Seconds between two looks for a job of which the reply was lost: a request that waited for
-        a hung Slurm is carried out when that wakes up.
-    confirmation : datetime.timedelta
-        After this time a job that neither queue nor accounting know does not exist.
-    """
-
-    attempts: int = 4
-    first_wait: float = 2.0
-    longest_wait: float = 20.0
-    longest: float = 120.0
-    settling: float = 2.0
-    confirmation: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -263,11 +236,11 @@ class SlurmScheduler:
             at_once=self._at_once,
             offset=offset,
         )
+        taken = frozenset(s.job_id for s in look.submissions if s.job_id is not None)
+        attempts = Attempts(self._calls, self._patience, self._warn, job.group.folder, taken)
         try:
-            job_id = self._obtain(command, job.group, intent)
-        except SlurmAwayError:
-            raise  # the note stays: nobody knows
-        except OsaError:
+            job_id = attempts.submit(command, intent)
+        except NO_JOB:  # after anything else the note stays: nobody knows
             notes.withdraw(intent)
             raise
         made = replace(intent, job_id=job_id)
@@ -278,60 +251,6 @@ class SlurmScheduler:
         )
         self._looks[job.group.name] = _Look((*look.submissions, made), (*look.found, pending), look.answers)
         return job_id
-
-    def _obtain(self, command: list[str], group: JobGroup, intent: Submission) -> str:
-        """Call ``sbatch`` until it says yes or no; look for the job before each further attempt.
-
-        Raises
-        ------
-        SlurmAwayError
-            If it is not known whether there is a job.
-        OsaError
-            If there is none, and why.
-        """
-        from tenacity import (
-            Retrying,
-            retry_if_exception_type,
-            stop_after_attempt,
-            stop_after_delay,
-            wait_exponential,
-        )
-
-        patience = self._patience
-        retrying = Retrying(
-            stop=stop_after_attempt(patience.attempts) | stop_after_delay(patience.longest),
-            wait=wait_exponential(patience.first_wait, max=patience.longest_wait),
-            retry=retry_if_exception_type(SlurmAwayError),
-            reraise=True,
-        )
-        for attempt in retrying:
-            with attempt:
-                if attempt.retry_state.attempt_number > 1:
-                    found = self._find(group, intent)
-                    if found is not None:
-                        return found
-                try:
-                    return self._calls.sbatch(command)
-                except SlurmRefusedError as error:
-                    found = None if error.is_plain else self._find(group, intent)
-                    if found is None:
-                        raise
-                    return found
-        raise AssertionError("an attempt returns or raises")
-
-    def _find(self, group: JobGroup, intent: Submission) -> str | None:
-        """Look twice for the job of an intent; None where there surely is none."""
-        taken = {s.job_id for s in self._looks[group.name].submissions if s.job_id is not None}
-        since = intent.intended - CLOCK_SLACK
-        for wait in (0.0, self._patience.settling):
-            time.sleep(wait)
-            queue = self._calls.squeue([intent.name], group.folder)
-            accounting = self._calls.sacct([intent.name], since, group.folder)
-            job_id = find_job(intent, Answers(queue, accounting), taken)
-            if job_id is not None:
-                self._warn(f"{intent.name}: job {job_id} was taken although sbatch did not say so")
-                return job_id
-        return None
 
     # ---------------------------------------------------------------------- cancelling
 

@@ -24,7 +24,7 @@ from osa.scheduler.slurm_commands import (
     squeue_command,
 )
 
-__all__ = ["SlurmAwayError", "SlurmCalls", "SlurmRefusedError"]
+__all__ = ["SlurmAwayError", "SlurmCalls", "SlurmMissingError", "SlurmRefusedError"]
 
 # What is said where a daemon is away, hangs, or begins to work; see tests/data/slurm/failures.json.
 _TRANSIENT = (
@@ -47,6 +47,10 @@ _REFUSAL = "batch job submission failed"
 
 class SlurmAwayError(MissingServiceError):
     """Slurm did not answer, or not now."""
+
+
+class SlurmMissingError(MissingServiceError):
+    """Slurm's commands are not there."""
 
 
 class SlurmRefusedError(OsaError):
@@ -127,7 +131,7 @@ class SlurmCalls:
                 check=False,
             )
         except FileNotFoundError:
-            raise MissingServiceError(
+            raise SlurmMissingError(
                 f"{program} is not there: Slurm's commands are not installed on this machine, or not in "
                 "PATH; to run the jobs on this machine say --backend local"
             ) from None

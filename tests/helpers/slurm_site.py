@@ -10,7 +10,8 @@ from fake_slurm import FakeSlurm
 from job_bench import JobBench
 
 from osa.model.job import JobGroup, JobState, TaskRecord
-from osa.scheduler.slurm import Patience, SlurmScheduler
+from osa.scheduler.slurm import SlurmScheduler
+from osa.scheduler.slurm_attempts import Patience
 from osa.scheduler.slurm_calls import SlurmCalls
 from osa.scheduler.submissions import Submission, Submissions
 

@@ -16,7 +16,8 @@ from slurm_cluster import Cluster
 from osa.errors import AnotherInstanceError, ParentGoneError
 from osa.model.job import JobSpec, JobState, TaskRecord
 from osa.scheduler.base import Scheduler
-from osa.scheduler.slurm import Patience, SlurmScheduler
+from osa.scheduler.slurm import SlurmScheduler
+from osa.scheduler.slurm_attempts import Patience
 from osa.scheduler.slurm_calls import SlurmCalls
 
 OTHER = "LST1.20200128.v0.1.0"

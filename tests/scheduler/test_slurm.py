@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +17,12 @@ from osa.errors import (
     AnotherInstanceError,
     ExitCode,
     InputError,
+    InterruptedNightError,
     MissingServiceError,
     ParentGoneError,
 )
 from osa.model.job import UNCONFIRMED, JobState
-from osa.scheduler.slurm import Patience
+from osa.scheduler.slurm_attempts import Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
 from osa.scheduler.submissions import Submissions
 
@@ -225,6 +226,25 @@ def test_refusal_is_shown_and_not_tried_again(site: Site, case: str) -> None:
     assert site.counted("sbatch") == [1]
     assert site.notes == ()
     site.submit()  # nothing is in its way
+
+
+def test_command_that_is_asked_to_end_keeps_the_note(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM arrives while sbatch is at work, and sbatch has submitted."""
+    real = SlurmCalls.sbatch
+
+    def interrupted(calls: SlurmCalls, command: Sequence[str]) -> str:
+        real(calls, command)
+        raise InterruptedNightError("stopped by SIGTERM")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SlurmCalls, "sbatch", interrupted)
+        with pytest.raises(InterruptedNightError):
+            site.submit()
+    assert [note.job_id for note in site.notes] == [None]
+    site.scheduler().tidy(site.group, NAMES)
+    site.fake.drain()
+    assert len(site.notes) == 1
+    assert len(site.bench.attempts) == 2
 
 
 def test_plain_refusal_needs_no_look_at_the_queue(site: Site) -> None:

@@ -13,7 +13,8 @@ from slurm_cluster import Cluster
 
 from osa.errors import ExitCode, ParentGoneError
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
-from osa.scheduler.slurm import Patience, SlurmScheduler
+from osa.scheduler.slurm import SlurmScheduler
+from osa.scheduler.slurm_attempts import Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls
 from osa.scheduler.submissions import Submissions
 
