@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -39,12 +39,27 @@ class Usage:
     memory: float
 
 
-def timed(command: Sequence[object], *, folder: Path | None = None, log: Path | None = None) -> Usage:
-    """Run a command to its end and tell what it used; fails where the command does."""
+def timed(
+    command: Sequence[object],
+    *,
+    folder: Path | None = None,
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Usage:
+    """Run a command to its end and tell what it used; fails where the command does.
+
+    A process begins as a copy of ours: its memory is never told as less than the most that we have
+    had, so what measures imports little.
+    """
     out = log.open("ab") if log else subprocess.DEVNULL
     started = time.monotonic()
     process = subprocess.Popen(
-        [str(word) for word in command], cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        [str(word) for word in command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
     )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - started

@@ -84,7 +84,8 @@ def _decide_one(state: SequenceState, hopeless: str, simulate: bool) -> Decision
         return Decision(state, Action.CHECK, note=sequence.blocked)
     if hopeless and sequence.kind is SequenceKind.DATA and state.todo:
         return Decision(state, Action.CHECK, note=hopeless)
-    tasks = tuple(task for task in state.todo if task not in state.live | set(state.exhausted))
+    left_alone = state.live | set(state.exhausted)
+    tasks = tuple(task for task in state.todo if task not in left_alone)
     if tasks:
         action = Action.SIMULATE if simulate else Action.SUBMIT
         return Decision(state, action, tasks, _absent(sequence))

@@ -35,7 +35,7 @@ def subrun_tag(run: int, subrun: int) -> str:
     return f"{run_tag(run)}.{subrun:04d}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # there is one of each
 class ProductKind:
     """A kind of product that every sub-run of a DATA run gives.
 
@@ -53,7 +53,10 @@ class ProductKind:
 
     def file_name(self, tel_id: int, run: int, subrun: int | None = None) -> str:
         """Name the file of a sub-run, or of a whole run where no sub-run is given."""
-        tag = run_tag(run) if subrun is None else subrun_tag(run, subrun)
+        return self.tagged_name(tel_id, run_tag(run) if subrun is None else subrun_tag(run, subrun))
+
+    def tagged_name(self, tel_id: int, tag: str) -> str:
+        """Name the file of a run or sub-run whose tag is known."""
         return f"{self.prefix}_LST-{tel_id}.Run{tag}{self.suffix}"
 
 
@@ -198,8 +201,12 @@ class Layout:
 
     def history(self, run: int, subrun: int | None = None) -> Path:
         """History of a sub-run, or of the calibration sequence."""
+        return self.analysis_dir / self.history_name(run, subrun)
+
+    def history_name(self, run: int, subrun: int | None = None) -> str:
+        """Name of that file."""
         tag = run_tag(run) if subrun is None else subrun_tag(run, subrun)
-        return self.analysis_dir / f"sequence_{self.settings.telescope_name}_{tag}.history"
+        return f"sequence_{self.settings.telescope_name}_{tag}.history"
 
     def working(self, kind: ProductKind, run: int, subrun: int) -> Path:
         """Product of a sub-run, while the night is worked on."""

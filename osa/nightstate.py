@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 
-from osa.layout import PRODUCT_KINDS, Layout, ProductKind
+from osa.layout import PRODUCT_KINDS, Layout, ProductKind, subrun_tag
 from osa.model.job import JobState, TaskRecord, overall_state
 from osa.model.sequence import NightPlan, Sequence, SequenceKind
-from osa.steps.history import failed_tries, read_history
+from osa.steps.history import HistoryRecord, failed_tries, read_history
 from osa.steps.progress import CALIBRATION_STEPS, DATA_STEPS, StepOutline, steps_done
 
 __all__ = ["CALIBRATION_TASK", "SequenceState", "read_night_state"]
@@ -50,17 +52,17 @@ class SequenceState:
     closed: bool
     vetoed: bool
 
-    @property
+    @cached_property
     def latest(self) -> Mapping[int, TaskRecord]:
         """The latest try of each task."""
         return {_task(record): record for record in self.records}
 
-    @property
+    @cached_property
     def live(self) -> frozenset[int]:
         """Tasks that may still do something."""
         return frozenset(task for task, record in self.latest.items() if record.state.is_live)
 
-    @property
+    @cached_property
     def state(self) -> JobState | None:
         """The state of all latest tries in one word."""
         return overall_state(record.state for record in self.latest.values())
@@ -120,41 +122,79 @@ def _task(record: TaskRecord) -> int:
     return CALIBRATION_TASK if record.task is None else record.task
 
 
-def _listing(folder: Path) -> Mapping[str, bool]:
-    """List the entries of a folder in one pass; true for files that are not empty."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: _has_content(entry) for entry in entries}
-    except FileNotFoundError:
-        return {}
+@dataclass(frozen=True)
+class _Folder:
+    """A folder of which files are asked for by name.
 
+    A large night has a hundred thousand of them: they are reached through the descriptor of their
+    folder, which is much shorter than the way from the root.
+    """
 
-def _has_content(entry: os.DirEntry[str]) -> bool:
-    try:
-        status = entry.stat()
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0
+    descriptor: int | None
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[_Folder]:
+        """Open a folder; one that is not there has no files."""
+        descriptor = None
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield cls(descriptor)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def has(self, name: str) -> bool:
+        """Whether the folder has an entry of that name."""
+        if self.descriptor is None:
+            return False
+        try:
+            os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def has_content(self, name: str) -> bool:
+        """Whether there is a file of that name that is not empty."""
+        if self.descriptor is None:
+            return False
+        try:
+            status = os.stat(name, dir_fd=self.descriptor)
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size > 0
+
+    def history(self, name: str) -> tuple[HistoryRecord, ...]:
+        """Read a history; one that is not there is empty."""
+        return () if self.descriptor is None else read_history(name, dir_fd=self.descriptor)
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Names of the files of a night: in work, and in their final places."""
+    """Files of a night: in work, and in their final places."""
 
-    working: Mapping[str, bool]
-    final: Mapping[ProductKind, Mapping[str, bool]]
-    calibration: Mapping[str, bool]
+    working: _Folder
+    final: Mapping[ProductKind, _Folder]
+    calibration: _Folder
 
     @classmethod
-    def of(cls, layout: Layout) -> _Files:
-        final = {kind: _listing(layout.final_dir(kind)) for kind in PRODUCT_KINDS}
-        return cls(_listing(layout.analysis_dir), final, _listing(layout.final_calibration_dir))
+    @contextmanager
+    def of(cls, layout: Layout) -> Iterator[_Files]:
+        with ExitStack() as stack:
+            final = {
+                kind: stack.enter_context(_Folder.open(layout.final_dir(kind))) for kind in PRODUCT_KINDS
+            }
+            working = stack.enter_context(_Folder.open(layout.analysis_dir))
+            calibration = stack.enter_context(_Folder.open(layout.final_calibration_dir))
+            yield cls(working, final, calibration)
 
     def has_product(self, kind: ProductKind, name: str) -> bool:
-        return self.working.get(name, False) or self.final[kind].get(name, False)
+        # Final places first: before a night is closed there are none, and asking them costs nothing.
+        return self.final[kind].has_content(name) or self.working.has_content(name)
 
     def has_calibration(self, name: str) -> bool:
-        return self.working.get(name, False) or self.calibration.get(name, False)
+        return self.calibration.has_content(name) or self.working.has_content(name)
 
 
 def read_night_state(
@@ -174,13 +214,14 @@ def read_night_state(
     records : iterable of TaskRecord
         What the scheduler knows of the night.
     """
-    files = _Files.of(layout)
     by_name: dict[str, list[TaskRecord]] = defaultdict(list)
     for record in records:
         by_name[record.name].append(record)
-    return tuple(
-        _sequence_state(layout, sequence, files, tuple(by_name[sequence.name])) for sequence in plan.sequences
-    )
+    with _Files.of(layout) as files:
+        return tuple(
+            _sequence_state(layout, sequence, files, tuple(by_name[sequence.name]))
+            for sequence in plan.sequences
+        )
 
 
 def _sequence_state(
@@ -188,7 +229,7 @@ def _sequence_state(
 ) -> SequenceState:
     look = _look_at_calibration if sequence.kind is SequenceKind.CALIBRATION else _look_at_data
     todo, exhausted, counts = look(layout, sequence, files)
-    closed = layout.closed(sequence).name in files.working
+    closed = files.working.has(layout.closed(sequence).name)
     return SequenceState(
         sequence=sequence,
         todo=() if closed else tuple(todo),
@@ -196,7 +237,7 @@ def _sequence_state(
         counts=counts,
         records=records,
         closed=closed,
-        vetoed=layout.veto(sequence).name in files.working,
+        vetoed=files.working.has(layout.veto(sequence).name),
     )
 
 
@@ -211,7 +252,7 @@ def _look_at_calibration(layout: Layout, sequence: Sequence, files: _Files) -> _
         "time_calibration": layout.time_calibration(sequence.run).name,
         "charge_calibration": layout.charge_calibration(sequence.run).name,
     }
-    history = read_history(layout.history(sequence.run))
+    history = files.working.history(layout.history_name(sequence.run))
     done = steps_done(
         CALIBRATION_STEPS,
         history,
@@ -225,25 +266,26 @@ def _look_at_calibration(layout: Layout, sequence: Sequence, files: _Files) -> _
 
 def _look_at_data(layout: Layout, sequence: Sequence, files: _Files) -> _Look:
     todo, exhausted = [], []
-    counts = dict.fromkeys(PRODUCT_KINDS, 0)
-    tel_id = layout.settings.telescope.tel_id
+    n_done = {outline.name: 0 for outline in DATA_STEPS}
     for subrun in sequence.subruns:
-        history_path = layout.history(sequence.run, subrun)
-        history = read_history(history_path) if history_path.name in files.working else ()
-
-        def is_present(outline: StepOutline, subrun: int = subrun) -> bool:
-            return all(
-                files.has_product(kind, kind.file_name(tel_id, sequence.run, subrun))
-                for kind in outline.products
-            )
-
-        done = steps_done(DATA_STEPS, history, layout.settings.production, is_present)
-        for outline in DATA_STEPS:
-            if outline.name in done:
-                for kind in outline.products:
-                    counts[kind] += 1
+        history = files.working.history(layout.history_name(sequence.run, subrun))
+        done = _steps_of_subrun(layout, subrun_tag(sequence.run, subrun), history, files)
+        for step in done:
+            n_done[step] += 1
         if len(done) < len(DATA_STEPS):
             todo.append(subrun)
             if failed_tries(history) >= layout.settings.analysis.maxtryfailed:
                 exhausted.append(subrun)
+    counts = {kind: n_done[outline.name] for outline in DATA_STEPS for kind in outline.products}
     return todo, exhausted, counts
+
+
+def _steps_of_subrun(
+    layout: Layout, tag: str, history: tuple[HistoryRecord, ...], files: _Files
+) -> frozenset[str]:
+    tel_id = layout.settings.telescope.tel_id
+
+    def is_present(outline: StepOutline) -> bool:
+        return all(files.has_product(kind, kind.tagged_name(tel_id, tag)) for kind in outline.products)
+
+    return steps_done(DATA_STEPS, history, layout.settings.production, is_present)

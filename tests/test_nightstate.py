@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -129,6 +130,18 @@ def test_products_in_their_final_place_count_too(layout: Layout, data: Sequence,
     assert set(state.counts.values()) == {3}
 
 
+@pytest.mark.parametrize("kind", PRODUCT_KINDS)
+def test_product_in_work_counts_also_where_its_final_place_has_an_empty_file(
+    layout: Layout, data: Sequence, kind: object
+) -> None:
+    final = layout.final(kind, 1874, 1)  # type: ignore[arg-type]
+    final.parent.mkdir(parents=True)
+    final.touch()
+    assert look(layout, data).todo == ()
+    layout.working(kind, 1874, 1).unlink()  # type: ignore[arg-type]
+    assert look(layout, data).todo == (1,)
+
+
 @pytest.mark.parametrize("moved", [1, 2, 3])
 def test_calibration_in_its_final_place_is_done_too(
     layout: Layout, calibration: Sequence, moved: int
@@ -186,6 +199,12 @@ def test_flags_are_seen_also_where_they_are_empty(layout: Layout, content: str) 
     assert (state.todo, state.exhausted, state.is_done) == ((), (), True)
 
 
+def test_flag_may_be_a_link_to_nowhere(layout: Layout) -> None:
+    layout.analysis_dir.mkdir(parents=True)
+    layout.veto(data_sequence()).symlink_to("nowhere")
+    assert look(layout, data_sequence()).vetoed
+
+
 def test_flags_of_other_sequences_do_not_count(layout: Layout) -> None:
     layout.analysis_dir.mkdir(parents=True)
     layout.closed(data_sequence(1875)).touch()
@@ -202,6 +221,19 @@ def test_records_go_to_their_sequences_in_order(layout: Layout) -> None:
     calibration, data = read_night_state(layout, night_plan(), iter(records))
     assert [r.job_id for r in calibration.records] == ["2"]
     assert [r.job_id for r in data.records] == ["1", "3"]
+
+
+def test_looking_leaves_no_folder_open(layout: Layout, data: Sequence) -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = opened()
+    look(layout, data)
+    layout.history(1874, 0).unlink()
+    layout.history(1874, 0).mkdir()
+    with pytest.raises(IsADirectoryError):
+        look(layout, data)
+    assert opened() == before
 
 
 def test_looking_changes_nothing(layout: Layout, data: Sequence, calibration: Sequence) -> None:

@@ -67,7 +67,6 @@ def _parser() -> Parser:
 def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.nightsummary.plan import keep_choice, plan_night
     from osa.scheduler.select import select_scheduler
-    from osa.system.locks import only_instance
 
     layout = open_night(arguments)
     closed = layout.night_finished.exists()
@@ -82,6 +81,8 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     if arguments.cancel:
         return _cancel(layout, plan, scheduler, arguments)
     if not arguments.simulate and not closed:
+        from osa.system.locks import only_instance
+
         with only_instance(layout.night_lock, layout.title):
             keep_choice(layout, **runs)
             _submit(layout, plan, scheduler)

@@ -1,16 +1,17 @@
-"""Which scheduler runs the jobs."""
+"""Which scheduler runs the jobs; each is imported only where it is the one."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from osa.config import Settings
 from osa.errors import MissingServiceError
 from osa.scheduler.base import Scheduler
-from osa.scheduler.capacity import Capacity
-from osa.scheduler.local import LocalScheduler
-from osa.scheduler.local_store import LocalStore
+
+if TYPE_CHECKING:
+    from osa.scheduler.capacity import Capacity
 
 __all__ = ["local_capacity", "select_scheduler"]
 
@@ -46,9 +47,14 @@ def select_scheduler(
         from osa.scheduler.slurm_calls import SlurmCalls
 
         return SlurmScheduler(SlurmCalls(), at_once=settings.slurm.max_at_once, warn=warn)
+    from osa.scheduler.local import LocalScheduler
+    from osa.scheduler.local_store import LocalStore
+
     return LocalScheduler(LocalStore(settings.local.state_dir), local_capacity(settings))
 
 
 def local_capacity(settings: Settings) -> Capacity:
     """Tell what this machine gives to all tasks that run on it together."""
+    from osa.scheduler.capacity import Capacity
+
     return Capacity.of_this_machine(settings.local.max_cores, settings.local.max_memory)

@@ -7,29 +7,35 @@ read is no evidence of anything: it is passed over, and the step is done again.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from osa.system.files import append_line
 
 __all__ = ["HistoryRecord", "append_record", "failed_tries", "parse_history", "read_history"]
 
+_WORD = "[^ ]+"  # which characters it may have, _is_damaged says
+_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d"
 _LINE = re.compile(
-    r"(?P<run>\d{5,})(?:\.(?P<subrun>\d{4}))? (?P<program>\S+) (?P<prod_id>\S+) "
-    r"(?P<date>[A-Z][a-z]{2} [A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d UTC \d{4}|\d{4}-\d\d-\d\d \d\d:\d\d)"
-    r" (?P<input>\S+) (?P<card>\S+) (?P<code>-?\d+)",
+    rf"(?P<run>\d{{5,}})(?:\.(?P<subrun>\d{{4}}))? (?P<program>{_WORD}) (?P<prod_id>{_WORD}) (?P<date>"
+    rf"(?P<day>[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} +\d{{1,2}}) {_CLOCK}:[0-5]\d UTC (?P<year>\d{{4}})"
+    rf"|(?P<iso_day>\d{{4}}-\d\d-\d\d) {_CLOCK}"
+    rf") (?P<input>{_WORD}) (?P<card>{_WORD}) (?P<code>-?\d+)",
     re.ASCII,
 )
 _DATES = ("%a %b %d %H:%M:%S UTC %Y", "%Y-%m-%d %H:%M")
+_DAYS = ("%a %b %d %Y", "%Y-%m-%d")
 _WRITTEN = "%a %b %d %H:%M:%S UTC %Y"
+_BLOCK = 1 << 13  # bytes; few histories are longer
 
 
-@dataclass(frozen=True)
-class HistoryRecord:
+class HistoryRecord(NamedTuple):
     """One try of one step.
 
     Parameters
@@ -79,10 +85,10 @@ class HistoryRecord:
     @property
     def when(self) -> datetime:
         """End of the try, UTC."""
-        for form in _DATES:
-            with suppress(ValueError):
-                return datetime.strptime(" ".join(self.date.split()), form).replace(tzinfo=UTC)
-        raise ValueError(f"{self.date!r} is no date of a history")
+        when = _read_time(self.date, _DATES)
+        if when is None:
+            raise ValueError(f"{self.date!r} is no date of a history")
+        return when
 
     @property
     def line(self) -> str:
@@ -119,21 +125,24 @@ def _parse_line(line: str) -> HistoryRecord | None:
     match = _LINE.fullmatch(line)
     if match is None or _is_damaged(line):
         return None
-    record = HistoryRecord(
-        run=int(match["run"]),
-        subrun=None if match["subrun"] is None else int(match["subrun"]),
-        program=match["program"],
-        prod_id=match["prod_id"],
-        date=match["date"],
-        input=match["input"],
-        card=match["card"],
-        return_code=int(match["code"]),
-    )
-    try:
-        _ = record.when
-    except ValueError:
+    run, subrun, program, prod_id, date, day, year, iso_day, input, card, code = match.groups()
+    if not _is_in_calendar(iso_day or f"{day} {year}"):
         return None
-    return record
+    number = None if subrun is None else int(subrun)
+    return HistoryRecord(int(run), number, program, prod_id, date, input, card, int(code))
+
+
+@lru_cache
+def _is_in_calendar(day: str) -> bool:
+    """Tell whether there is such a day; asked of few days, for each line of a night."""
+    return _read_time(day, _DAYS) is not None
+
+
+def _read_time(text: str, forms: Iterable[str]) -> datetime | None:
+    for form in forms:
+        with suppress(ValueError):
+            return datetime.strptime(" ".join(text.split()), form).replace(tzinfo=UTC)
+    return None
 
 
 def _is_damaged(line: str) -> bool:
@@ -141,12 +150,35 @@ def _is_damaged(line: str) -> bool:
     return "\ufffd" in line or not line.isprintable()
 
 
-def read_history(path: Path) -> tuple[HistoryRecord, ...]:
-    """Read a history file; one that is not there is empty."""
+def read_history(path: Path | str, *, dir_fd: int | None = None) -> tuple[HistoryRecord, ...]:
+    """Read a history file; one that is not there is empty.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        The file.
+    dir_fd : int, optional
+        Descriptor of the folder from which a relative path counts.
+    """
+    # Without Python's layers of streams: a night may have tens of thousands of these small files.
     try:
-        return parse_history(path.read_text(encoding="utf-8", errors="replace"))
+        descriptor = os.open(path, os.O_RDONLY, dir_fd=dir_fd)
     except FileNotFoundError:
         return ()
+    try:
+        data = _read_all(descriptor)
+    finally:
+        os.close(descriptor)
+    text = data.decode("utf-8", errors="replace")  # line ends may be those of other systems
+    return parse_history(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _read_all(descriptor: int) -> bytes:
+    data = block = os.read(descriptor, _BLOCK)
+    while len(block) == _BLOCK:  # a file gives less only at its end
+        block = os.read(descriptor, _BLOCK)
+        data += block
+    return data
 
 
 def append_record(path: Path, record: HistoryRecord) -> None:

@@ -6,8 +6,9 @@ opens the files before work is built on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from osa.config import ProductionSettings
 from osa.layout import DATACHECK, DL1, DL2, MUONS, ProductKind
@@ -24,7 +25,10 @@ from osa.steps.history import HistoryRecord
 __all__ = ["CALIBRATION_STEPS", "DATA_STEPS", "StepOutline", "production_of", "steps_done"]
 
 
-@dataclass(frozen=True)
+_Try = tuple[str, str, int]  # program, production, return code
+
+
+@dataclass(frozen=True, eq=False)  # there is one of each
 class StepOutline:
     """What has to be known of a step to tell whether it is done.
 
@@ -96,24 +100,29 @@ def steps_done(
     is_present : callable
         Whether the products of a step are there.
     """
-    last: dict[tuple[str, str], tuple[int, HistoryRecord]] = {}
-    for position, record in enumerate(records):
-        last[record.program, record.prod_id] = (position, record)
+    tries = tuple((record.program, record.prod_id, record.return_code) for record in records)
     done: dict[str, int] = {}
-    for outline in outlines:
-        succeeded = _last_success(outline, last, production_of(outline.name, production))
-        if succeeded is None or not all(done.get(need, succeeded) < succeeded for need in outline.needs):
-            continue
-        if is_present(outline):
+    for outline, succeeded in _successes(tuple(outlines), tries, production):
+        is_current = all(done.get(need, succeeded) < succeeded for need in outline.needs)
+        if is_current and is_present(outline):
             done[outline.name] = succeeded
     return frozenset(done)
 
 
-def _last_success(
-    outline: StepOutline, last: Mapping[tuple[str, str], tuple[int, HistoryRecord]], prod_id: str
-) -> int | None:
-    tries = [last[program, prod_id] for program in outline.programs if (program, prod_id) in last]
-    if not tries:
-        return None
-    position, record = max(tries, key=lambda found: found[0])
-    return position if record.return_code == 0 else None
+@lru_cache
+def _successes(
+    outlines: tuple[StepOutline, ...], tries: tuple[_Try, ...], production: ProductionSettings
+) -> tuple[tuple[StepOutline, int], ...]:
+    """Find the steps whose last try succeeded, with its place in the history.
+
+    The histories of a night are alike but for names and times, so the answers are kept.
+    """
+    last = {(program, prod_id): (place, code) for place, (program, prod_id, code) in enumerate(tries)}
+    found = []
+    for outline in outlines:
+        prod_id = production_of(outline.name, production)
+        mine = [last[program, prod_id] for program in outline.programs if (program, prod_id) in last]
+        place, code = max(mine, default=(0, None))
+        if code == 0:
+            found.append((outline, place))
+    return tuple(found)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -124,6 +125,8 @@ def test_what_is_written_is_read(run, subrun, code, name, when):
         f"01874.0003 program v1 {DATE} raw card 0\0\0\0",
         f"01874.0003 program v1 {DATE} r\ufffdw card 0",
         f"01874.0003 program v1 {DATE} r\x1bw card 0",
+        f"01874.0003 program v1 {DATE} r\tw card 0",
+        f"01874.0003 program v1 {DATE} r\xa0w card 0",
     ],
 )
 def test_a_line_that_cannot_be_read_is_no_evidence(line):
@@ -131,8 +134,35 @@ def test_a_line_that_cannot_be_read_is_no_evidence(line):
     assert parse_history(line + "\n" + good.line + "\n") == (good,)
 
 
-def test_line_ends_of_other_systems():
+def test_line_ends_of_other_systems(tmp_path):
     assert parse_history(record().line + "\r\n") == (record(),)
+    path = tmp_path / "history"
+    for end in (b"\n", b"\r\n", b"\r"):
+        path.write_bytes(record().line.encode() + end + record(1).line.encode() + end)
+        assert read_history(path) == (record(), record(1))
+
+
+@given(
+    weekday=st.sampled_from(["Mon", "Sun", "Xyz", "Mar"]),
+    month=st.sampled_from(["Jan", "Feb", "Dec", "Abc", "Sun"]),
+    year=st.sampled_from(["0000", "1900", "2020", "2021"]),
+    numbers=st.lists(st.integers(0, 65), min_size=5, max_size=5),
+)
+def test_a_line_counts_only_where_its_date_is_one(weekday, month, year, numbers):
+    of_month, day, hour, minute, second = numbers
+    dates = [
+        f"{weekday} {month} {day:2d} {hour:02d}:{minute:02d}:{second:02d} UTC {year}",
+        f"{year}-{of_month:02d}-{day:02d} {hour:02d}:{minute:02d}",
+    ]
+    for date in dates:
+        expected = HistoryRecord(1874, None, "program", "v1", date, "raw", "card", 0)
+        found = parse_history(f"01874 program v1 {date} raw card 0\n")
+        try:
+            _ = expected.when
+        except ValueError:
+            assert found == ()
+        else:
+            assert found == (expected,)
 
 
 @pytest.mark.parametrize("code", [0, 1, 10, 100, -9])
@@ -187,6 +217,27 @@ def test_any_bytes_can_be_read(tmp_path_factory, content):
 
 def test_a_history_that_is_not_there_is_empty(tmp_path):
     assert read_history(tmp_path / "missing") == ()
+
+
+def test_a_history_may_be_long(tmp_path):
+    records = tuple(record(seconds=number) for number in range(1000))
+    path = tmp_path / "history"
+    path.write_text(text_of(*records))
+    for size in range(8192 * 2 - 2, 8192 * 2 + 3):
+        path.write_bytes(text_of(*records).encode()[:size])
+        assert read_history(path) == records[: size // len(text_of(records[0]))]
+    path.write_text(text_of(*records))
+    assert read_history(path) == records
+
+
+def test_a_history_is_found_from_a_folder(tmp_path):
+    (tmp_path / "history").write_text(text_of(record()))
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert read_history("history", dir_fd=folder) == (record(),)
+        assert read_history("missing", dir_fd=folder) == ()
+    finally:
+        os.close(folder)
 
 
 def _append(path: Path, subrun: int) -> None:

@@ -116,6 +116,19 @@ def test_a_line_counts_for_its_production_only():
     assert done(DATA_STEPS, records) == {"r0_to_dl1", "datacheck"}
 
 
+def test_the_same_history_counts_anew_for_another_production():
+    records = history("dl1 check dl2")
+    assert len(done(DATA_STEPS, records)) == 3
+    other = ProductionSettings("run", "another", "two", "cal")
+    assert steps_done(DATA_STEPS, records, other, lambda step: True) == set()
+    assert len(done(DATA_STEPS, records)) == 3
+
+
+def test_products_are_looked_at_every_time():
+    for missing in ((), {"datacheck"}, ()):
+        assert done(DATA_STEPS, history("dl1 check"), missing) == {"r0_to_dl1", "datacheck"} - set(missing)
+
+
 def test_a_failure_in_another_production_does_not_count():
     records = [*history("dl1 dl2"), *history("dl2:1", prod_id="other")]
     assert done(DATA_STEPS, records) == {"r0_to_dl1", "dl1_to_dl2"}
