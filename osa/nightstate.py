@@ -74,8 +74,12 @@ class SequenceState:
 
     @property
     def tries(self) -> int:
-        """How often a task was tried, the one that was tried most."""
-        return max(Counter(record.task for record in self.records).values(), default=0)
+        """Number of jobs that it has had; one that was begun again after a lost node counts again."""
+        tries = Counter((record.job_id, record.task) for record in self.records)
+        most: dict[str, int] = {}
+        for (job_id, _), count in tries.items():
+            most[job_id] = max(count, most.get(job_id, 0))
+        return sum(most.values())
 
     @property
     def reason(self) -> str:

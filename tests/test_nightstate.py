@@ -293,6 +293,22 @@ def test_host(hosts: list[str | None], shown: str | None) -> None:
     assert sequence_state(records=records).host == shown
 
 
+@pytest.mark.parametrize(
+    ("records", "tries"),
+    [
+        ([record(task=0), record(task=1)], 1),
+        ([record(task=0), record(task=1), record(task=1, job_id="2")], 2),
+        # late sub-runs come with a job of their own
+        ([record(task=0), record(task=1, job_id="2")], 2),
+        # begun again by Slurm, the job keeps its number
+        ([record(task=0, state=JobState.NODE_FAIL), record(task=0), record(task=1)], 2),
+        ([record(task=0, state=JobState.NODE_FAIL), record(task=0), record(task=0, job_id="2")], 3),
+    ],
+)
+def test_tries_are_jobs_and_what_slurm_began_again(records: list[TaskRecord], tries: int) -> None:
+    assert sequence_state(records=records).tries == tries
+
+
 def test_cpu_time_is_of_all_tries_and_wall_time_of_the_latest_job() -> None:
     state = sequence_state(
         records=[

@@ -64,7 +64,7 @@ def test_head_and_rows(decisions: tuple[Decision, ...]) -> None:
     assert lines == [
         HEAD,
         "LST1 0 - CALIBRATION 01873 1 - - Check 1 9 COMPLETED - a 00:00:59 2-01:02:03 0 - - - -",
-        "LST1 1 0 DATA 01874 194 Crab W0.40+090 Simulate 1 11 RUNNING - 2_hosts 3-00:00:00 - -9 99 51 100 0",
+        "LST1 1 0 DATA 01874 194 Crab W0.40+090 Simulate 2 11 RUNNING - 2_hosts 3-00:00:00 - -9 99 51 100 0",
         "LST1 2 0 DATA 01875 0 Crab_Nebula_2 - Check 0 - - - - - - - 0 0 0 0",
         "LST1 121583 - DATA 123456 3 - - Simulate 0 - - - - - - - 0 0 0 0",
     ]
