@@ -159,6 +159,7 @@ def as_json(layout: Layout, plan: NightPlan, decisions: Sequence[Decision], *, c
     sequences = []
     for decision, row in zip(decisions, table_rows(decisions), strict=True):
         more = {
+            "Reason": decision.state.reason or None,  # of more than one word too
             "Note": decision.note or None,
             "Todo": list(decision.state.todo),
             "Live": sorted(decision.state.live),

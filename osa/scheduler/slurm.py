@@ -77,6 +77,7 @@ class SlurmScheduler:
         self._looks: dict[str, _Look] = {}
         self._largest_array: int | None = None
         self._submitted: set[str] = set()
+        self._silent: dict[str, str] = {}
 
     # ------------------------------------------------------------------------- looking
 
@@ -107,10 +108,14 @@ class SlurmScheduler:
 
     def _heard(self, who: str, ask: Callable[[], tuple[TaskRecord, ...]]) -> tuple[TaskRecord, ...] | None:
         try:
-            return ask()
+            answer = ask()
         except (SlurmAwayError, SlurmRefusedError) as error:
-            self._warn(f"Slurm's {who} gave no answer, states are as they were last known: {error}")
+            if self._silent.get(who) != str(error):  # said once, while somebody waits
+                self._warn(f"Slurm's {who} gave no answer, states are as they were last known: {error}")
+            self._silent[who] = str(error)
             return None
+        self._silent.pop(who, None)
+        return answer
 
     # ------------------------------------------------------------------------- tidying
 

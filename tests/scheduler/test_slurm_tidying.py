@@ -43,6 +43,17 @@ def test_cluster_without_accounting_is_told_by_its_queue(site: Site) -> None:
     assert "accounting storage is disabled" in warning
 
 
+def test_silence_is_told_once_and_again_after_an_answer(site: Site) -> None:
+    site.submit()
+    site.fake.plan("squeue", AWAY, AWAY, Mishap(carried_out=True), AWAY)
+    scheduler = site.scheduler()
+    told = []
+    for _ in range(4):
+        scheduler.records(site.group)
+        told.append(len(site.warnings))
+    assert told == [1, 1, 1, 2]
+
+
 def test_clock_that_is_an_hour_ahead_of_slurms(site: Site) -> None:
     site.later = timedelta(hours=1)
     site.submit()
