@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from osa.config import JobSettings
 from osa.decision import Action, Decision
-from osa.errors import MissingServiceError, NightNotCompleteError, OsaError, ParentGoneError
+from osa.errors import (
+    InterruptedNightError,
+    MissingServiceError,
+    NightNotCompleteError,
+    OsaError,
+    ParentGoneError,
+)
 from osa.layout import Layout
 from osa.model.job import UNCONFIRMED, JobSpec, format_duration
 from osa.model.run import list_subruns
@@ -217,7 +223,7 @@ def submit_night(
             after = submit(layout, calibration, scheduler, choice, None)
             count += 1
             on_submitted(1)
-        elif calibration.state.live:
+        elif calibration.state.live and not calibration.state.is_done:
             after = calibration.state.job_id
     data = [d for d in decisions if d.sequence.kind is SequenceKind.DATA and d.action is Action.SUBMIT]
     failures = []
@@ -226,7 +232,7 @@ def submit_night(
             after = _submit_data(layout, decision, scheduler, choice, after, calibration_is_done)
             count += len(decision.tasks)
             on_submitted(len(decision.tasks))
-        except MissingServiceError:
+        except (MissingServiceError, InterruptedNightError):
             raise  # so it would be with all the others
         except (OsaError, OSError) as error:
             failures.append(f"{decision.sequence.name}: {error}")
@@ -248,16 +254,16 @@ def _submit_data(
     A calibration that the scheduler has forgotten, or never confirmed, is judged by its products.
     """
     waiting = "its calibration is not done yet, and nothing is known of the job: run sequencer again later"
-    if after == UNCONFIRMED:
+    if after != UNCONFIRMED:
+        try:
+            submit(layout, decision, scheduler, choice, after)
+            return after
+        except ParentGoneError as error:
+            waiting = f"{waiting} ({error})"
+    if not calibration_is_done():
         raise NightNotCompleteError(waiting)
-    try:
-        submit(layout, decision, scheduler, choice, after)
-    except ParentGoneError as error:
-        if not calibration_is_done():
-            raise NightNotCompleteError(f"{waiting} ({error})") from None
-        submit(layout, decision, scheduler, choice, None)
-        return None
-    return after
+    submit(layout, decision, scheduler, choice, None)
+    return None
 
 
 def write_veto(layout: Layout, decision: Decision) -> None:

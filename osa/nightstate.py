@@ -59,8 +59,18 @@ class SequenceState:
 
     @cached_property
     def live(self) -> frozenset[int]:
-        """Tasks that may still do something."""
-        return frozenset(task for task, record in self.latest.items() if record.state.is_live)
+        """Tasks of which a try may still do something, be it an older one."""
+        latest = {(record.job_id, _task(record)): record.state for record in self.records}
+        return frozenset(task for (_, task), state in latest.items() if state.is_live)
+
+    @property
+    def unknown(self) -> Mapping[str, tuple[int, ...]]:
+        """Tasks of which nobody knows whether they are alive, by what is said of it."""
+        tasks: dict[str, list[int]] = defaultdict(list)
+        for task, record in self.latest.items():
+            if record.state is JobState.UNKNOWN:
+                tasks[record.reason].append(task)
+        return {reason: tuple(sorted(found)) for reason, found in tasks.items()}
 
     @cached_property
     def state(self) -> JobState | None:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from osa.decision import Action, Decision
 from osa.layout import PRODUCT_KINDS, Layout
 from osa.model.job import JobState, format_duration
+from osa.model.run import list_subruns
 from osa.model.sequence import NightPlan, SequenceKind
 
 __all__ = ["COLUMNS", "as_json", "notes", "print_table", "table_lines", "table_rows"]
@@ -148,7 +149,12 @@ def notes(plan: NightPlan, decisions: Iterable[Decision]) -> list[str]:
     for decision in decisions:
         state = decision.state
         lines += [f"{decision.sequence.name}: {decision.note}"] if decision.note else []
-        if " " in state.reason:  # else it is in the table
+        for reason, tasks in state.unknown.items():
+            which = (
+                f" (sub-runs {list_subruns(tasks)})" if decision.sequence.kind is SequenceKind.DATA else ""
+            )
+            lines.append(f"{decision.sequence.name}: UNKNOWN{which}: {reason}")
+        if " " in state.reason and state.state is not JobState.UNKNOWN:  # else it is told already
             lines.append(f"{decision.sequence.name}: {state.state}: {state.reason}")
     lines += [f"run {run.run:05d} ({run.label}): {run.reason}" for run in plan.skipped]
     return lines

@@ -270,6 +270,19 @@ def test_forgotten_calibration_is_judged_by_its_products(layout: Layout) -> None
     assert (scheduler.names, scheduler.after) == (["LST1_01874", "LST1_01875"], [None, None])
 
 
+def test_unconfirmed_calibration_is_judged_by_its_products(layout: Layout) -> None:
+    scheduler = RecordingScheduler()
+    assert submit(layout, night_behind(calibration_of_job(UNCONFIRMED)), scheduler, is_calibrated=True) == 4
+    assert scheduler.after == [None, None]
+
+
+def test_calibration_that_is_done_is_not_waited_for(layout: Layout) -> None:
+    done = calibration_state(records=[record("LST1_01873", None, JobState.UNKNOWN, job_id="42")])
+    scheduler = RecordingScheduler()
+    submit(layout, night_behind(done), scheduler)
+    assert scheduler.after == [None, None]
+
+
 @pytest.mark.parametrize(
     ("scheduler", "job_id"), [(ForgetfulScheduler(), "42"), (RecordingScheduler(), UNCONFIRMED)]
 )

@@ -6,7 +6,7 @@ folder=$1 night=$2 backend=$3 cluster=$4
 config=$folder/sequencer.cfg
 tag=$(echo "$night" | tr -d _)
 
-if [ "$backend" = slurm ] && [ -z "${SLURM_CONF:-}" ] && [ -e "$cluster/slurm.conf" ]; then
+if [ "$backend" = slurm ] && [ -z "${SLURM_CONF:-}" ] && python tools/slurm_cluster.py status "$cluster" >/dev/null 2>&1; then
   SLURM_CONF=$(realpath "$cluster/slurm.conf")
   export SLURM_CONF
   echo "== on the cluster below $cluster/"

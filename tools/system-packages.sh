@@ -18,6 +18,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then # the daemons are not to start by themselves
     trap 'rm -f "$policy"' EXIT
+    trap 'exit 130' INT TERM HUP # dash leaves out the trap of EXIT on a signal
     printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
   fi
   # shellcheck disable=SC2086

@@ -58,13 +58,14 @@ def _parser() -> Parser:
 def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.cli.progress import StageBar
     from osa.closing.night import Closing
-    from osa.scheduler.select import select_scheduler
+    from osa.scheduler.select import refuse_other_backend, select_scheduler
 
     layout = open_night(arguments)
     if layout.night_finished.exists():
         note(f"Night {layout.night} is closed already: see {layout.night_finished}")
         return ExitCode.DONE
     scheduler = select_scheduler(layout.settings, arguments.backend, warn=note)
+    refuse_other_backend(layout.settings, layout.group, scheduler)
     with StageBar() as bar:
         what = {"run": arguments.seq, "without_data": arguments.reason, "on_judged": bar.update}
         closing = Closing.prepare(layout, scheduler, **what)
@@ -75,7 +76,7 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.NOT_COMPLETE
     with closing.alone(), StageBar() as bar:
         # Judged again: something may have happened before the lock was ours.
-        closing = Closing.prepare(layout, scheduler, **{**what, "on_judged": bar.update})
+        closing = Closing.prepare(layout, scheduler, tidy=True, **{**what, "on_judged": bar.update})
         if closing.is_under_way or not (closing.is_complete or arguments.force):
             note("something changed meanwhile: not closed; run closer again")
             return ExitCode.NOT_COMPLETE
@@ -110,7 +111,7 @@ def _simulate(closing: Closing, arguments: argparse.Namespace) -> ExitCode:
 def _may_close(closing: Closing, arguments: argparse.Namespace) -> bool:
     """Decide, asking where there is somebody to ask."""
     if closing.is_under_way:
-        note("not closed: tasks are still at work; try again when they have ended")
+        note(f"not closed: {closing.what_is_under_way}")
         return False
     what = "night" if closing.whole_night else "sequence"
     if closing.is_complete or arguments.force:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from osa.cli.common import note
+from osa.errors import InterruptedNightError
 from osa.model.job import JobGroup, JobState, TaskRecord
 from osa.scheduler.base import Scheduler
 from osa.scheduler.local import LocalExecutor, LocalScheduler
@@ -23,6 +24,7 @@ Records = Callable[[], list[TaskRecord]]
 
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 5.0
+_SECONDS_WITHOUT_NEWS = 300.0
 
 
 def run_with_progress(group: JobGroup, scheduler: LocalScheduler) -> None:
@@ -42,15 +44,31 @@ def run_with_progress(group: JobGroup, scheduler: LocalScheduler) -> None:
 
 
 def wait_with_progress(group: JobGroup, scheduler: Scheduler) -> None:
-    """Wait for tasks that others run, telling the same; can be left at any time."""
+    """Wait for tasks that others run, telling the same; can be left at any time.
+
+    Of tasks of which nothing is known any more the end is not waited for, but for some minutes.
+
+    Raises
+    ------
+    InterruptedNightError
+        On Ctrl-C; the tasks go on.
+    """
     news = _News(group, scheduler, at_least=_SECONDS_BETWEEN_LOOKS)
     show = _display(news)
+    heard = time.monotonic()
     try:
-        while any(record.state.is_live for record in news()):
+        while states := {record.state for record in news() if record.state.is_live}:
+            if states != {JobState.UNKNOWN}:
+                heard = time.monotonic()
+            elif time.monotonic() > heard + _SECONDS_WITHOUT_NEWS:
+                note("nobody knows what became of the tasks that are left: not waiting for them any more")
+                break
             show.update()
             time.sleep(0.5)
     except KeyboardInterrupt:
-        note("the jobs go on without this command; sequencer -s shows how far they are")
+        raise InterruptedNightError(
+            "the jobs go on without this command; sequencer -s shows how far they are"
+        ) from None
     finally:
         show.close()
 
@@ -143,12 +161,13 @@ class _Bar:
 def _summary(records: list[TaskRecord]) -> str:
     counts = Counter(record.state for record in records)
     ended = sum(count for state, count in counts.items() if not state.is_live)
-    cancelled = counts[JobState.CANCELLED]
+    cancelled, unknown = counts[JobState.CANCELLED], counts[JobState.UNKNOWN]
     left = _time_left(records)
     return (
         f"{counts[JobState.COMPLETED]}/{len(records)} tasks done, {counts[JobState.RUNNING]} running, "
         f"{ended - counts[JobState.COMPLETED] - cancelled} failed"
         + (f", {cancelled} cancelled" if cancelled else "")
+        + (f", {unknown} unknown" if unknown else "")
         + (f", {left} left" if left else "")
     )
 

@@ -66,7 +66,7 @@ def _parser() -> Parser:
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.nightsummary.plan import keep_choice, plan_night
-    from osa.scheduler.select import select_scheduler
+    from osa.scheduler.select import refuse_other_backend, select_scheduler
 
     layout = open_night(arguments)
     closed = layout.night_finished.exists()
@@ -76,6 +76,7 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     if arguments.seq is not None and not arguments.cancel:
         raise InputError("--seq goes with --cancel: all that is missing of a night is submitted together")
     scheduler = select_scheduler(layout.settings, arguments.backend, warn=note)
+    refuse_other_backend(layout.settings, layout.group, scheduler)
     runs = {"drs4_run": arguments.drs4_run, "calibration_run": arguments.calibration_run}
     plan = plan_night(layout, **runs)
     if arguments.cancel:
@@ -87,9 +88,14 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
             keep_choice(layout, **runs)
             _submit(layout, plan, scheduler)
         _run(layout, scheduler, arguments)
-    decisions = _decide(layout, plan, scheduler.records(layout.group), simulate=True)
+    decisions = _decide(layout, plan, scheduler.records(layout.group, plan.names), simulate=True)
     _show(layout, plan, decisions, closed=closed, as_text=not arguments.json)
-    if closed or arguments.simulate or all(d.state.is_done or d.state.live for d in decisions):
+    may_be_live = not arguments.wait
+    if (
+        closed
+        or arguments.simulate
+        or all(d.state.is_done or (may_be_live and d.state.live) for d in decisions)
+    ):
         return ExitCode.DONE
     return ExitCode.NOT_COMPLETE
 
@@ -109,8 +115,7 @@ def _submit(layout: Layout, plan: NightPlan, scheduler: Scheduler) -> None:
     from osa.decision import Action
     from osa.job import submit_night, write_veto
 
-    names = [sequence.name for sequence in plan.sequences]
-    decisions = _decide(layout, plan, scheduler.tidy(layout.group, names), simulate=False)
+    decisions = _decide(layout, plan, scheduler.tidy(layout.group, plan.names), simulate=False)
     for decision in decisions:
         if decision.action is Action.VETO and not decision.state.vetoed:
             write_veto(layout, decision)
@@ -130,7 +135,7 @@ def _submit(layout: Layout, plan: NightPlan, scheduler: Scheduler) -> None:
             calibration_is_done=lambda: _is_calibrated(layout, plan),
             on_submitted=on_submitted,
         )
-    note(f"submitted {count} task(s)" if count else "nothing to submit")
+    note(f"submitted {count} task(s) to {scheduler.name}" if count else "nothing to submit")
 
 
 def _is_calibrated(layout: Layout, plan: NightPlan) -> bool:
@@ -169,20 +174,23 @@ def _cancel(layout: Layout, plan: NightPlan, scheduler: Scheduler, arguments: ar
     if not chosen:
         raise InputError(f"--seq {arguments.seq}: the night has no sequence of this run")
     names = [sequence.name for sequence in chosen]
-    decisions = _decide(layout, plan, scheduler.records(layout.group), simulate=True)
+    decisions = _decide(layout, plan, scheduler.records(layout.group, names), simulate=True)
     alive = {
         d.sequence.name: len(d.state.live) for d in decisions if d.sequence.name in names and d.state.live
     }
     for name, count in alive.items():
         print(f"{name}: {count} task(s) pending or running")
+    if arguments.seq is not None and chosen[0] is plan.calibration:
+        print("the DATA runs that wait for it are cancelled with it")
     if arguments.simulate or not alive:
         note(f"would cancel {sum(alive.values())} task(s)" if alive else "nothing to cancel")
         return ExitCode.DONE
     if not arguments.yes and sys.stdin.isatty() and not confirm("Cancel them?"):
         return ExitCode.NOT_COMPLETE
     with only_instance(layout.night_lock, layout.title):
-        note(f"cancelled {scheduler.cancel(layout.group, names)} task(s); sequencer submits them again")
-    return ExitCode.DONE
+        count = scheduler.cancel(layout.group, names)
+    note(f"cancelled {count} task(s); sequencer submits them again")
+    return ExitCode.DONE if count == sum(alive.values()) else ExitCode.NOT_COMPLETE
 
 
 def _show(

@@ -14,6 +14,7 @@ from osa.closing.merge import perform_merges
 from osa.errors import InputError, NightNotCompleteError
 from osa.incidences import add_incidence
 from osa.layout import Layout
+from osa.model.job import JobState
 from osa.model.sequence import NightPlan, SequenceKind
 from osa.nightstate import SequenceState, read_night_state
 from osa.nightsummary.plan import plan_night
@@ -34,8 +35,6 @@ class Closing:
     ----------
     layout : Layout
         Of the night.
-    scheduler : Scheduler
-        Knows what is still at work.
     plan : NightPlan
         Its sequences.
     verdicts : tuple of Verdict
@@ -48,7 +47,6 @@ class Closing:
     """
 
     layout: Layout
-    scheduler: Scheduler
     plan: NightPlan
     verdicts: tuple[Verdict, ...]
     whole_night: bool
@@ -60,6 +58,7 @@ class Closing:
         layout: Layout,
         scheduler: Scheduler,
         *,
+        tidy: bool = False,
         run: int | None = None,
         without_data: str | None = None,
         on_judged: Progress = lambda *_: None,
@@ -72,6 +71,8 @@ class Closing:
             Of the night.
         scheduler : Scheduler
             Knows what is still at work.
+        tidy : bool
+            Whether to have it put in order what it knows, for who is alone with the night.
         run : int, optional
             Only the sequence of this run.
         without_data : str, optional
@@ -86,7 +87,7 @@ class Closing:
             night is said to have none.
         """
         if without_data is not None and not layout.night_summary.exists():
-            return cls(layout, scheduler, NightPlan(()), (), True, without_data)
+            return cls(layout, NightPlan(()), (), True, without_data)
         plan = plan_night(layout)
         if without_data is not None and plan.data:
             runs = ", ".join(str(sequence.run) for sequence in plan.data)
@@ -94,7 +95,8 @@ class Closing:
                 f"-r {without_data}: the night has DATA runs ({runs}); without -r they are closed, "
                 "and -f closes the night although something is missing"
             )
-        states = read_night_state(layout, plan, scheduler.records(layout.group))
+        ask = scheduler.tidy if tidy else scheduler.records
+        states = read_night_state(layout, plan, ask(layout.group, plan.names))
         chosen = [state for state in states if run is None or state.sequence.run == run]
         if run is not None and not chosen:
             raise InputError(f"--seq {run}: the night has no sequence of this run")
@@ -105,7 +107,7 @@ class Closing:
             on_judged("judging", count, len(ordered))
         if run is not None:
             verdicts = [_with_dependants(verdict, states) for verdict in verdicts]
-        return cls(layout, scheduler, plan, tuple(verdicts), run is None, without_data)
+        return cls(layout, plan, tuple(verdicts), run is None, without_data)
 
     @property
     def is_complete(self) -> bool:
@@ -118,6 +120,18 @@ class Closing:
     def is_under_way(self) -> bool:
         """Whether tasks may still write."""
         return any(verdict.state.live for verdict in self.verdicts)
+
+    @property
+    def what_is_under_way(self) -> str:
+        """What keeps the night from being closed, and what to do."""
+        live = [verdict.state for verdict in self.verdicts if verdict.state.live]
+        if all(state.state is JobState.UNKNOWN for state in live):
+            names = ", ".join(state.sequence.name for state in live)
+            return (
+                f"nobody knows whether tasks of {names} are alive (sequencer -s says more); where that "
+                "stays so, sequencer --cancel gives them up"
+            )
+        return "tasks are still at work; try again when they have ended"
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep sequencers and other closers of the night away."""
@@ -140,8 +154,6 @@ class Closing:
         NightNotCompleteError
             If a merge fails; what was done stays done.
         """
-        # A scheduler forgets: what it knows now, the table tells for ever.
-        self.scheduler.tidy(self.layout.group, [sequence.name for sequence in self.plan.sequences])
         self._note_what_is_missing()
         moves = [m for verdict in self.verdicts for m in closing_moves(self.layout, verdict.state)]
         for count, move in enumerate(moves, start=1):

@@ -121,6 +121,11 @@ class NightPlan:
         """The DATA sequences."""
         return tuple(s for s in self.sequences if s.kind is SequenceKind.DATA)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sequences and of their jobs."""
+        return tuple(sequence.name for sequence in self.sequences)
+
     def by_run(self, run: int) -> Sequence | None:
         """Find the sequence of a run."""
         return next((s for s in self.sequences if s.run == run), None)

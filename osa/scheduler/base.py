@@ -44,8 +44,16 @@ class Scheduler(Protocol):
         """
         ...
 
-    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
-        """Tell of every try of all tasks of a group of jobs, the oldest job first; changes nothing."""
+    def records(self, group: JobGroup, names: Iterable[str] = ()) -> tuple[TaskRecord, ...]:
+        """Tell of every try of all tasks of a group of jobs, the oldest job first; changes nothing.
+
+        Parameters
+        ----------
+        group : JobGroup
+            The group.
+        names : iterable of str
+            Jobs that may be alive without our knowing of them.
+        """
         ...
 
     def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:

@@ -55,12 +55,13 @@ class LocalScheduler:
             )
         return self.store.add(job, after)
 
-    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
+    def records(self, group: JobGroup, names: Iterable[str] = ()) -> tuple[TaskRecord, ...]:
         """Tell of all tasks; see :class:`osa.scheduler.base.Scheduler`."""
         return self.store.records(group.name)
 
     def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:
-        """Tell the same: what there is to put in order, the executor does."""
+        """Record the end of tasks whose process is gone with that of their executor."""
+        self.store.bury(group.name)
         return self.records(group)
 
     def cancel(self, group: JobGroup, names: Iterable[str]) -> int:

@@ -227,6 +227,24 @@ class LocalStore:
             )
         return frozenset((job, None if task == _NO_ARRAY else task) for job, task in rows)
 
+    def bury(self, night: str) -> None:
+        """Record the end of tasks that nobody runs any more, so that they can be submitted again."""
+        if not self.path.exists():
+            return
+        with self._transaction() as connection:
+            if self._executor(connection, night) is not None:
+                return
+            rows = connection.execute(
+                "SELECT job, task, pid, pid_started FROM tasks WHERE night = ? AND state = 'RUNNING'",
+                (night,),
+            ).fetchall()
+            gone = [(_now(), job, task) for job, task, pid, started in rows if not is_alive(pid, started)]
+            connection.executemany(
+                "UPDATE tasks SET state = 'NODE_FAIL', reason = 'whoever ran it ended before it', ended = ?"
+                " WHERE job = ? AND task = ?",
+                gone,
+            )
+
     def executor(self, night: str) -> int | None:
         """Tell the process that runs a night's tasks, where there is one."""
         with self._reading() as connection:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from osa.config import Settings
-from osa.errors import MissingServiceError
+from osa.errors import InputError, MissingServiceError
+from osa.model.job import JobGroup
 from osa.scheduler.base import Scheduler
 
 if TYPE_CHECKING:
     from osa.scheduler.capacity import Capacity
 
-__all__ = ["local_capacity", "select_scheduler"]
+__all__ = ["local_capacity", "refuse_other_backend", "select_scheduler"]
 
 
 def select_scheduler(
@@ -51,6 +52,31 @@ def select_scheduler(
     from osa.scheduler.local_store import LocalStore
 
     return LocalScheduler(LocalStore(settings.local.state_dir), local_capacity(settings))
+
+
+def refuse_other_backend(settings: Settings, group: JobGroup, scheduler: Scheduler) -> None:
+    """Refuse to work on a night whose tasks are with the other backend: they would be done twice.
+
+    Raises
+    ------
+    InputError
+        If there are any that may be alive.
+    """
+    from osa.scheduler.local import LocalScheduler
+    from osa.scheduler.local_store import LocalStore
+    from osa.scheduler.submissions import Submissions
+
+    if isinstance(scheduler, LocalScheduler):
+        other, is_busy = "slurm", any(not note.is_settled for note in Submissions(group.submissions).read())
+        hint = f" (if that Slurm is no more, move {group.submissions} away)"
+    else:
+        records = LocalStore(settings.local.state_dir).records(group.name)
+        other, is_busy, hint = "local", any(record.state.is_live for record in records), ""
+    if is_busy:
+        raise InputError(
+            f"tasks of this night are with the backend {other}: say --backend {other} until they have "
+            f"ended{hint}"
+        )
 
 
 def local_capacity(settings: Settings) -> Capacity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
 from osa.scheduler.slurm_attempts import NO_JOB, Attempts, Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
 from osa.scheduler.slurm_commands import NEVER, sbatch_command
-from osa.scheduler.slurm_states import SAME_JOB, Answers, find_job, find_strays, tries
+from osa.scheduler.slurm_states import SAME_JOB, Answers, complete, tries
 from osa.scheduler.submissions import Submission, Submissions, next_number
 
 __all__ = ["SlurmScheduler"]
@@ -21,8 +21,9 @@ _GIVEN_UP = "given up: Slurm knows nothing of it"
 
 @dataclass(frozen=True)
 class _Look:
-    """What is known of a group at one moment."""
+    """What is known of a group at one moment; ``noted`` is what of it is on disk."""
 
+    noted: tuple[Submission, ...]
     submissions: tuple[Submission, ...]
     found: tuple[tuple[TaskRecord, ...], ...]
     answers: Answers
@@ -32,9 +33,9 @@ class _Look:
         return tuple(record for records in self.found for record in records)
 
     def live(self, name: str) -> frozenset[int | None]:
-        """Tasks of a job that may be alive."""
-        latest = {r.task: r.state for records in self.found for r in records if r.name == name}
-        return frozenset(task for task, state in latest.items() if state.is_live)
+        """Tasks of a job of which a try may be alive."""
+        latest = {(r.job_id, r.task): r.state for records in self.found for r in records if r.name == name}
+        return frozenset(task for (_, task), state in latest.items() if state.is_live)
 
 
 def _utc_now() -> datetime:
@@ -81,20 +82,21 @@ class SlurmScheduler:
 
     # ------------------------------------------------------------------------- looking
 
-    def records(self, group: JobGroup) -> tuple[TaskRecord, ...]:
+    def records(self, group: JobGroup, names: Iterable[str] = ()) -> tuple[TaskRecord, ...]:
         """Tell of all tasks; see :class:`osa.scheduler.base.Scheduler`."""
-        return self._look(group).records
+        return self._look(group, names).records
 
     def _look(self, group: JobGroup, names: Iterable[str] = ()) -> _Look:
-        submissions = Submissions(group.submissions).read()
-        answers = self._ask(group, submissions, names)
-        found = tuple(tries(submissions, answers))
-        look = self._looks[group.name] = _Look(submissions, found, answers)
+        noted = Submissions(group.submissions).read()
+        wanted = sorted({*names, *(submission.name for submission in noted)})
+        answers = self._ask(group, noted, wanted)
+        submissions = complete(noted, answers, wanted)
+        look = _Look(noted, submissions, tuple(tries(submissions, answers)), answers)
+        self._looks[group.name] = look
         return look
 
-    def _ask(self, group: JobGroup, submissions: Iterable[Submission], names: Iterable[str]) -> Answers:
+    def _ask(self, group: JobGroup, submissions: Iterable[Submission], wanted: Sequence[str]) -> Answers:
         """Ask queue and accounting once each, and only for what may have changed."""
-        wanted = sorted({*names, *(submission.name for submission in submissions)})
         open_ones = [submission for submission in submissions if not submission.is_settled]
         queue: tuple[TaskRecord, ...] | None = ()
         accounting: tuple[TaskRecord, ...] | None = ()
@@ -120,55 +122,51 @@ class SlurmScheduler:
     # ------------------------------------------------------------------------- tidying
 
     def tidy(self, group: JobGroup, names: Iterable[str]) -> tuple[TaskRecord, ...]:
-        """Find or give up lost jobs, remember what is known, cancel what can never run."""
-        names = tuple(names)
+        """Find or give up lost jobs, cancel what can never run, and remember what is known."""
         look = self._look(group, names)
-        notes = Submissions(group.submissions)
-        if self._confirm(notes, look):
-            look = self._reread(group, look.answers)
-        if self._adopt_strays(notes, look, names):
-            look = self._reread(group, look.answers)
+        look = self._withdraw_old(group, look)
         look = self._cancel_impossible(group, look)
-        for submission, records in zip(look.submissions, look.found, strict=True):
-            known = tuple(record for record in records if record.state is not JobState.UNKNOWN)
-            if known and known != submission.known:
-                notes.update(replace(submission, known=known))
+        self._remember(group, look)
         return look.records
 
-    def _reread(self, group: JobGroup, answers: Answers) -> _Look:
-        """Look at the notes again, with the answers that there are."""
-        submissions = Submissions(group.submissions).read()
-        look = self._looks[group.name] = _Look(submissions, tuple(tries(submissions, answers)), answers)
+    def _withdraw_old(self, group: JobGroup, look: _Look) -> _Look:
+        """Forget submissions that gave no job."""
+        latest = self._clock() - self._patience.confirmation
+
+        def is_given_up(submission: Submission) -> bool:
+            return look.answers.are_whole and submission.job_id is None and submission.intended < latest
+
+        given_up = [submission for submission in look.submissions if is_given_up(submission)]
+        for submission in given_up:
+            Submissions(group.submissions).withdraw(submission)
+        if not given_up:
+            return look
+        left = [
+            (submission, records)
+            for submission, records in zip(look.submissions, look.found, strict=True)
+            if not is_given_up(submission)
+        ]
+        look = _Look(
+            look.noted, tuple(submission for submission, _ in left), tuple(r for _, r in left), look.answers
+        )
+        self._looks[group.name] = look
         return look
 
-    def _adopt_strays(self, notes: Submissions, look: _Look, names: Iterable[str]) -> bool:
-        """Make notes of jobs in the queue that have none; tell whether there were any."""
-        numbers = {name: next_number(look.submissions, name) for name in names}
-        strays = find_strays(numbers, look.submissions, look.answers)
-        for stray in strays:
-            notes.add(replace(stray, number=numbers[stray.name]))
-            numbers[stray.name] += 1
-            self._warn(f"{stray.name}: job {stray.job_id} is in the queue without a note; taken over")
-        return bool(strays)
-
-    def _confirm(self, notes: Submissions, look: _Look) -> bool:
-        """Find the jobs of submissions whose reply was lost; tell whether a note has changed."""
-        changed = False
-        taken = {s.job_id for s in look.submissions if s.job_id is not None}
-        for intent in look.submissions:
-            if intent.job_id is not None:
-                continue
-            job_id = find_job(intent, look.answers, taken)
-            if job_id is not None:
-                notes.update(replace(intent, job_id=job_id))
-                taken.add(job_id)
-                self._warn(f"{intent.name}: job {job_id} was taken although its number was not told")
-            elif look.answers.are_whole and self._clock() - intent.intended > self._patience.confirmation:
-                notes.withdraw(intent)
-            else:
-                continue
-            changed = True
-        return changed
+    def _remember(self, group: JobGroup, look: _Look) -> None:
+        """Write down what has become known; nothing of tasks while the queue is silent."""
+        notes = Submissions(group.submissions)
+        noted = {(submission.name, submission.number): submission for submission in look.noted}
+        for submission, records in zip(look.submissions, look.found, strict=True):
+            before = noted.get((submission.name, submission.number))
+            is_heard = look.answers.queue is not None and submission.job_id is not None
+            whole = replace(submission, known=records) if is_heard else submission
+            if before is None:
+                self._warn(f"{whole.name}: job {whole.job_id} is in the queue without a note; taken over")
+                notes.add(whole)
+            elif whole != before:
+                if before.job_id is None:
+                    self._warn(f"{whole.name}: job {whole.job_id} was taken, although nobody told its number")
+                notes.update(whole)
 
     def _cancel_impossible(self, group: JobGroup, look: _Look) -> _Look:
         """Cancel tasks that wait for a job which did not succeed."""
@@ -179,7 +177,11 @@ class SlurmScheduler:
         jobs = sorted({record.job_id for record in look.records if is_waiting(record)})
         if not jobs:
             return look
-        self._calls.scancel(jobs)
+        try:
+            self._calls.scancel(jobs)
+        except (SlurmAwayError, SlurmRefusedError) as error:
+            self._warn(f"job(s) {', '.join(jobs)} can never run and could not be cancelled: {error}")
+            return look
         look = self._looks[group.name] = replace(look, found=_cancelled(look.found, is_waiting, NEVER))
         return look
 
@@ -197,6 +199,8 @@ class SlurmScheduler:
             look = self._look(job.group)  # it may have ended since
             if wanted & look.live(job.name):
                 raise AnotherInstanceError(f"{job.name}: a task of it is pending or running already")
+        if look.answers.queue is None:
+            raise SlurmAwayError(f"{job.name}: not submitted, as Slurm's queue does not say what is alive")
         self._check_parents(job, after)
         return ":".join(self._submit_part(job, part, offset, after) for offset, part in self._parts(job))
 
@@ -254,7 +258,9 @@ class SlurmScheduler:
         pending = tuple(
             TaskRecord(job_id, job.name, task, JobState.PENDING, made.intended) for task in tasks or (None,)
         )
-        self._looks[job.group.name] = _Look((*look.submissions, made), (*look.found, pending), look.answers)
+        self._looks[job.group.name] = replace(
+            look, submissions=(*look.submissions, made), found=(*look.found, pending)
+        )
         return job_id
 
     # ---------------------------------------------------------------------- cancelling
@@ -268,17 +274,22 @@ class SlurmScheduler:
         names = frozenset(names)
         self.tidy(group, names)
         look = self._looks[group.name]
-        live = [r for r in look.records if r.name in names and r.state.is_live]
+
+        def is_alive(record: TaskRecord) -> bool:
+            return record.name in names and record.state.is_live
+
+        live = [record for record in look.records if is_alive(record)]
         if live and look.answers.queue is None:
             raise SlurmAwayError("Slurm's queue gave no answer, nothing was cancelled")
         queued = {record.job_id for record in look.answers.queue or () if record.state.is_live}
         jobs = sorted({record.job_id for record in live} & queued)
         if jobs:
             self._calls.scancel(jobs)
-        if look.answers.are_whole:
-            self._give_up(
-                group, look, lambda r: r.name in names and r.state.is_live and r.job_id not in queued
-            )
+        lost = sum(record.job_id not in queued for record in live)
+        if lost and look.answers.accounting is None:
+            self._warn(f"{lost} task(s) stay UNKNOWN: Slurm's accounting does not say what became of them")
+            return len(live) - lost
+        self._give_up(group, look, lambda record: is_alive(record) and record.job_id not in queued)
         return len(live)
 
     def _give_up(self, group: JobGroup, look: _Look, is_lost: Callable[[TaskRecord], bool]) -> None:

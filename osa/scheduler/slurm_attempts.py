@@ -16,7 +16,7 @@ from osa.scheduler.submissions import Submission
 __all__ = ["NO_JOB", "Attempts", "Patience"]
 
 NO_JOB = (SlurmRefusedError, ParentGoneError, SlurmMissingError)
-"""Errors after which there surely is no job."""
+"""Errors of ``sbatch`` after which there surely is no job."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Patience:
         Seconds between two looks for a job of which the reply was lost: a request that waited for
         a hung Slurm is carried out when that wakes up.
     confirmation : datetime.timedelta
-        After this time a job that neither queue nor accounting know does not exist.
+        After this time a job that neither queue nor accounting know does not exist; longer than
+        whoever submits it can be at it.
     """
 
     attempts: int = 4
@@ -43,7 +44,7 @@ class Patience:
     longest_wait: float = 20.0
     longest: float = 120.0
     settling: float = 2.0
-    confirmation: timedelta = timedelta(minutes=1)
+    confirmation: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,19 @@ class Attempts:
         )
         for attempt in retrying:
             with attempt:
-                found = self._find(intent) if attempt.retry_state.attempt_number > 1 else None
-                return found or self._call(command, intent)
+                is_first = attempt.retry_state.attempt_number == 1
+                found = None if is_first else self._find(intent)
+                return found or self._call(command, intent, is_first=is_first)
         raise AssertionError("an attempt returns or raises")
 
-    def _call(self, command: Sequence[str], intent: Submission) -> str:
+    def _call(self, command: Sequence[str], intent: Submission, *, is_first: bool) -> str:
         try:
             return self.calls.sbatch(command)
-        except SlurmRefusedError as error:
-            found = None if error.is_plain else self._find(intent)
+        except NO_JOB as error:
+            if not is_first:  # what became of the attempts before is not known for sure
+                raise SlurmAwayError(str(error)) from None
+            is_plain = not isinstance(error, SlurmRefusedError) or error.is_plain
+            found = None if is_plain else self._find(intent)
             if found is None:
                 raise
             return found
@@ -120,8 +125,11 @@ class Attempts:
         since = intent.intended - CLOCK_SLACK
         for wait in (0.0, self.patience.settling):
             time.sleep(wait)
-            queue = self.calls.squeue([intent.name], self.folder)
-            accounting = self.calls.sacct([intent.name], since, self.folder)
+            try:
+                queue = self.calls.squeue([intent.name], self.folder)
+                accounting = self.calls.sacct([intent.name], since, self.folder)
+            except NO_JOB as error:  # they say nothing of the job
+                raise SlurmAwayError(str(error)) from None
             job_id = find_job(intent, Answers(queue, accounting), self.taken)
             if job_id is not None:
                 self.warn(f"{intent.name}: job {job_id} was taken although sbatch did not say so")

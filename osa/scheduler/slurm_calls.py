@@ -42,6 +42,11 @@ _TRANSIENT = (
     "standby mode",
 )
 _PARENT_GONE = "job dependency problem"
+_NO_CLUSTER = "could not establish a configuration source"
+_WITHOUT = (
+    "Slurm's commands have to be in PATH, and SLURM_CONF to name the cluster's configuration where it is "
+    "not in its usual place; to run the jobs on this machine say --backend local"
+)
 _REFUSAL = "batch job submission failed"
 
 
@@ -130,11 +135,8 @@ class SlurmCalls:
                 timeout=self.timeout,
                 check=False,
             )
-        except FileNotFoundError:
-            raise SlurmMissingError(
-                f"{program} is not there: Slurm's commands are not installed on this machine, or not in "
-                "PATH; to run the jobs on this machine say --backend local"
-            ) from None
+        except OSError as error:
+            raise SlurmMissingError(f"{program} cannot be run ({error.strerror}): {_WITHOUT}") from None
         except subprocess.TimeoutExpired:
             raise SlurmAwayError(f"{program} did not answer within {self.timeout:.0f} s") from None
         if done.returncode == 0:
@@ -146,6 +148,8 @@ def _understood(program: str, text: str, return_code: int) -> OsaError:
     """Make an error of what a command said."""
     said = f"{program}: {_short(text) or f'exit code {return_code}, without a word'}"
     words = text.lower()
+    if _NO_CLUSTER in words:
+        return SlurmMissingError(f"{said}: {_WITHOUT}")
     if _PARENT_GONE in words:
         return ParentGoneError(said)
     if not words.strip() or any(mark in words for mark in _TRANSIENT):

@@ -14,15 +14,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
-from osa.scheduler.submissions import Submission
+from osa.scheduler.submissions import Submission, next_number
 
-__all__ = ["CLOCK_SLACK", "SAME_JOB", "Answers", "find_job", "find_strays", "tries"]
+__all__ = ["CLOCK_SLACK", "SAME_JOB", "Answers", "complete", "find_job", "tries"]
 
 CLOCK_SLACK = timedelta(minutes=10)
 """By how much our clock and Slurm's may differ where a job is looked for."""
 
 SAME_JOB = timedelta(days=1)
 """By how much they may differ where its identifier is known, which comes again much later."""
+
+# Slurm's times have no fractions of a second; ours, of what was made up, do.
+_NEXT_TRY = timedelta(seconds=1)
 
 _UNCONFIRMED = "whether Slurm took it is not known yet"
 _UNHEARD = "neither queue nor accounting know it"
@@ -127,13 +130,13 @@ def _tries_of(submission: Submission, heard: _Heard) -> list[TaskRecord]:
     for task in tasks:
         key = (name, job_id, None if task is None else task - offset)
         # What is older is of another job, that had the same identifier.
-        before = [record for record in heard.accounting.get(key, ()) if record.submitted >= earliest]
+        told = [record for record in heard.accounting.get(key, ()) if record.submitted >= earliest]
         queued = [record for record in heard.queue.get(key, ()) if record.submitted >= earliest]
         if offset:
-            before = [replace(record, task=task) for record in before]
-        before = before or remembered.get((name, job_id, task), [])
+            told = [replace(record, task=task) for record in told]
+        before = _with_remembered(told, remembered.get((name, job_id, task), []))
         if queued:
-            found += _followed_by(before, replace(queued[-1], task=task))
+            found += _with_queued(told, before, replace(queued[-1], task=task))
         elif before and not before[-1].state.is_live:
             found += before
         elif heard.cancelled_unbegun(key, before, earliest):
@@ -151,13 +154,23 @@ def _submit_time(record: TaskRecord) -> datetime:
     return record.submitted
 
 
-def _followed_by(before: list[TaskRecord], queued: TaskRecord) -> list[TaskRecord]:
-    """Add what the queue says to the tries that the accounting knows."""
-    if not before or queued.submitted > before[-1].submitted:
-        return [*before, queued]  # the first try, or that of a requeued task
-    if before[-1].state.is_live:
-        return [*before[:-1], queued]  # the accounting lags
-    return before  # ended since the queue was asked, or told with more of it
+def _with_remembered(told: list[TaskRecord], remembered: list[TaskRecord]) -> list[TaskRecord]:
+    """Add to the tries that the accounting tells those that it does not tell yet."""
+    if not told:
+        return remembered
+    return told + [r for r in remembered if r.submitted >= told[-1].submitted + _NEXT_TRY]
+
+
+def _with_queued(told: list[TaskRecord], before: list[TaskRecord], queued: TaskRecord) -> list[TaskRecord]:
+    """Put what the queue says of a try in its place.
+
+    The accounting was asked later and may know its end; of an end that was told before more is known.
+    """
+    earlier = [record for record in before if record.submitted + _NEXT_TRY <= queued.submitted]
+    believed = told if queued.state.is_live else before
+    ended = [r for r in believed if r.submitted == queued.submitted and not r.state.is_live]
+    later = [record for record in told if record.submitted > queued.submitted]
+    return [*earlier, *(ended or [queued]), *later]
 
 
 def _made_up(submission: Submission, task: int | None, state: JobState, reason: str) -> TaskRecord:
@@ -198,28 +211,49 @@ def find_job(intent: Submission, answers: Answers, taken: Iterable[str]) -> str 
     return max(found)[1] if found else None
 
 
-def find_strays(
-    names: Iterable[str], submissions: Iterable[Submission], answers: Answers
+def complete(
+    submissions: Iterable[Submission], answers: Answers, names: Iterable[str]
 ) -> tuple[Submission, ...]:
-    """Find jobs in the queue of which there is no note: submitted by hand, or the notes are lost.
+    """Add to the notes what the answers tell of them.
+
+    Parameters
+    ----------
+    submissions : iterable of Submission
+        The notes.
+    answers : Answers
+        What Slurm said.
+    names : iterable of str
+        Jobs of which there may be some without a note: submitted by hand, or the notes are lost.
 
     Returns
     -------
     tuple of Submission
-        What their notes would be, all with number 0.
+        The same, with the jobs of lost replies, and with notes of what is alive in the queue and
+        had none.
     """
-    taken = {submission.job_id for submission in submissions}
-    in_queue = Answers(tuple(r for r in answers.queue or () if r.state.is_live), ())
-    return tuple(
-        Submission(
-            name=name,
-            number=0,
-            tasks=tuple(sorted({record.task for record in records if record.task is not None})),
-            offset=0,
-            intended=min(record.submitted for record in records),
-            job_id=job_id,
-        )
-        for name in sorted(set(names))
-        for job_id, records in in_queue.jobs(name).items()
-        if job_id not in taken
+    taken = {submission.job_id for submission in submissions if submission.job_id is not None}
+    found = []
+    for submission in submissions:
+        if submission.job_id is None:
+            job_id = find_job(submission, answers, taken)
+            submission = replace(submission, job_id=job_id)
+            taken |= {job_id} if job_id else set()
+        found.append(submission)
+    alive = Answers(tuple(r for r in answers.queue or () if r.state.is_live), ())
+    for name in sorted(set(names)):
+        for job_id, records in alive.jobs(name).items():
+            if job_id not in taken:
+                found.append(_stray(name, next_number(found, name), job_id, records))
+    return tuple(found)
+
+
+def _stray(name: str, number: int, job_id: str, records: Iterable[TaskRecord]) -> Submission:
+    records = tuple(records)
+    return Submission(
+        name=name,
+        number=number,
+        tasks=tuple(sorted({record.task for record in records if record.task is not None})),
+        offset=0,
+        intended=min(record.submitted for record in records),
+        job_id=job_id,
     )

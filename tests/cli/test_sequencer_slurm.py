@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 import io
 import json
+import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 from fake_slurm import FakeSlurm, Mishap
 
-from osa.cli import progress
+from osa.cli import closer, progress
 from osa.cli.sequencer import main
+from osa.errors import InterruptedNightError
 from osa.layout import Layout
+from osa.scheduler.slurm_calls import SlurmCalls
 
 Capture = pytest.CaptureFixture[str]
 AWAY = Mishap(error="squeue: error: slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
@@ -188,7 +191,96 @@ def test_ctrl_c_leaves_the_jobs_alone(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(progress, "time", clock_with(interrupt))
-    assert sequencer(planned, "--wait") == 0
+    assert sequencer(planned, "--wait") == 130
     assert "the jobs go on without this command" in capsys.readouterr().err
     assert rows(planned, capsys)["01873"]["State"] == "PENDING"
     assert fake.calls("scancel") == []
+
+
+# ------------------------------------------------------------------ jobs that nobody noted
+
+
+def lose_notes(layout: Layout) -> None:
+    shutil.rmtree(layout.group.submissions)
+
+
+def test_jobs_without_notes_are_seen_and_not_submitted_again(
+    planned: Layout, fake: FakeSlurm, capsys: Capture
+) -> None:
+    sequencer(planned)
+    lose_notes(planned)
+    assert {row["State"] for row in rows(planned, capsys).values()} == {"PENDING"}
+    assert not planned.group.submissions.exists()  # looking touches nothing
+    sequencer(planned)
+    assert "nothing to submit" in capsys.readouterr().err
+    assert len(fake.calls("sbatch")) == 3
+
+
+def test_jobs_without_notes_are_cancelled(planned: Layout, fake: FakeSlurm, capsys: Capture) -> None:
+    sequencer(planned)
+    lose_notes(planned)
+    assert sequencer(planned, "--cancel") == 0
+    assert "cancelled 6 task(s)" in capsys.readouterr().err
+
+
+def test_closer_waits_for_jobs_without_notes(planned: Layout, fake: FakeSlurm, capsys: Capture) -> None:
+    sequencer(planned)
+    lose_notes(planned)
+    night = ["-c", str(planned.settings.path), "-d", planned.night.underscored, "--backend", "slurm"]
+    assert closer.main([*night, "-f"]) == 1
+    assert "tasks are still at work" in capsys.readouterr().err
+    assert not planned.night_finished.exists()
+
+
+def test_closer_says_what_to_do_about_unknown_tasks(
+    planned: Layout, fake: FakeSlurm, capsys: Capture
+) -> None:
+    sequencer(planned)
+    for job in list(range(1, 4)):
+        fake.lose(str(job))
+    night = ["-c", str(planned.settings.path), "-d", planned.night.underscored, "--backend", "slurm"]
+    assert closer.main([*night, "-f"]) == 1
+    assert "sequencer --cancel gives them up" in capsys.readouterr().err
+    assert sequencer(planned, "--cancel") == 0
+    assert "submitted 6 task(s)" in (sequencer(planned), capsys.readouterr().err)[1]
+
+
+def test_night_of_one_backend_is_refused_to_the_other(
+    planned: Layout, fake: FakeSlurm, capsys: Capture
+) -> None:
+    sequencer(planned)
+    for command in (main, closer.main):
+        assert command(["-c", str(planned.settings.path), "-d", planned.night.underscored]) == 2
+        assert "are with the backend slurm" in capsys.readouterr().err
+
+
+def test_sigterm_ends_the_submitting(
+    planned: Layout, fake: FakeSlurm, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = SlurmCalls.sbatch
+
+    def interrupted(calls: SlurmCalls, command: Sequence[str]) -> str:
+        if "LST1_01874" in command[2]:
+            raise InterruptedNightError("stopped by SIGTERM")
+        return real(calls, command)
+
+    monkeypatch.setattr(SlurmCalls, "sbatch", interrupted)
+    assert sequencer(planned) == 130
+    assert len(fake.calls("sbatch")) == 1
+
+
+def test_wait_does_not_go_on_for_ever(
+    planned: Layout, fake: FakeSlurm, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(progress, "_SECONDS_WITHOUT_NEWS", 0.0)
+
+    def lose_all(_: float) -> None:
+        for job in range(1, 4):
+            fake.lose(str(job))
+
+    monkeypatch.setattr(progress, "time", clock_with(lose_all))
+    assert sequencer(planned, "--wait") == 1
+    err = capsys.readouterr().err
+    assert "6 unknown" in err
+    assert "nobody knows what became of the tasks" in err

@@ -388,3 +388,27 @@ def test_local_scheduler_of_the_configuration(make_settings) -> None:  # type: i
     assert scheduler.capacity == Capacity(3, 2048)
     assert scheduler.store.path == LocalStore(settings.local.state_dir).path
     assert not settings.local.state_dir.exists()
+
+
+def test_what_a_killed_executor_left_can_be_submitted_again(bench: JobBench) -> None:
+    bench.submit("LST1_01874", DIES_WITH_PARENT + "note('start'); hold()", tasks=(0,))
+    executor = bench.start_executor()
+    wait_until(lambda: bench.attempts)
+    executor.kill()
+    executor.wait()
+    wait_until(lambda: bench.record("LST1_01874", 0).state is JobState.NODE_FAIL)
+    (record,) = bench.scheduler.tidy(bench.group(), ["LST1_01874"])
+    assert (record.state, record.reason) == (JobState.NODE_FAIL, "whoever ran it ended before it")
+    bench.submit("LST1_01874", "note('again')", tasks=(0,))
+    bench.run()
+    assert bench.attempts == ["LST1_01874 0 start", "LST1_01874 0 again"]
+
+
+def test_nobody_is_buried_alive(bench: JobBench) -> None:
+    bench.submit("LST1_01874", HELD, tasks=(0,))
+    thread = bench.run_in_thread()
+    wait_until(lambda: bench.attempts)
+    (record,) = bench.scheduler.tidy(bench.group(), ["LST1_01874"])
+    assert record.state is JobState.RUNNING
+    bench.allow()
+    thread.join()

@@ -443,3 +443,52 @@ def test_note_that_cannot_be_read_stops_everything(site: Site) -> None:
         with pytest.raises(InputError, match=path.name):
             work()
     assert site.counted("sbatch") == [1]
+
+
+# --------------------------------------------------------- silence is no leave to submit
+
+
+def test_nothing_is_submitted_while_the_queue_is_silent(site: Site) -> None:
+    """A lost node: the accounting has the end of the first try, the queue would have the second."""
+    job_id = site.submit(tasks=(0,))
+    site.fake.begin(job_id, 0)
+    site.fake.end(job_id, 0, state="NODE_FAIL")
+    site.fake.requeue(job_id, 0)
+    site.fake.change(job_id, 0, in_accounting=False)
+    scheduler = site.scheduler()
+    site.fake.plan("squeue", *[Mishap(error=UNREACHABLE, code=1)] * 9)
+    scheduler.tidy(site.group, NAMES)
+    with pytest.raises((SlurmAwayError, AnotherInstanceError)):
+        site.submit(tasks=(0,), by=scheduler)
+    assert site.counted("sbatch") == [1]
+    assert not site.notes[0].is_settled
+
+
+def test_lost_notes_and_a_silent_queue_submit_nothing(site: Site) -> None:
+    scheduler = site.scheduler()
+    site.fake.plan("squeue", Mishap(error=UNREACHABLE, code=1))
+    scheduler.tidy(site.group, NAMES)
+    with pytest.raises(SlurmAwayError, match="does not say what is alive"):
+        site.submit(by=scheduler)
+    assert site.counted("sbatch") == [0]
+
+
+@pytest.mark.parametrize("said", ["sacct: error: Unspecified error\n", "sacct: fatal: no such thing\n"])
+def test_strange_answer_to_the_look_for_a_job_keeps_its_note(site: Site, said: str) -> None:
+    scheduler = site.scheduler()
+    scheduler.tidy(site.group, NAMES)
+    site.fake.plan("sbatch", *[Mishap(carried_out=True, error=UNREACHABLE, code=1), *[Mishap()] * 5])
+    site.fake.plan("squeue", *[Mishap(error="squeue: error: Unspecified error\n", code=1)] * 20)
+    site.fake.plan("sacct", *[Mishap(error=said, code=1)] * 20)
+    with pytest.raises(SlurmAwayError):
+        site.submit(by=scheduler)
+    assert [note.job_id for note in site.notes] == [None]
+
+
+def test_refusal_of_a_second_attempt_keeps_the_note(site: Site) -> None:
+    """What became of the first one is not known for sure."""
+    refused = Mishap(error=FAILURES["unknown_partition"]["stderr"], code=1)
+    site.fake.plan("sbatch", Mishap(error=UNREACHABLE, code=1), *[refused] * 9)
+    with pytest.raises(SlurmAwayError, match="Invalid partition"):
+        site.submit()
+    assert len(site.notes) == 1

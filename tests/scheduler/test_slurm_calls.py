@@ -132,7 +132,7 @@ def test_command_that_hangs_is_given_up(
 
 @pytest.mark.parametrize("name", OURS)
 def test_command_that_is_not_installed(name: str, command: list[str], tmp_path: Path) -> None:
-    with pytest.raises(MissingServiceError, match=f"{name} is not there: .*--backend local") as caught:
+    with pytest.raises(MissingServiceError, match=f"{name} cannot be run .*--backend local") as caught:
         call(SlurmCalls({"PATH": str(tmp_path)}), name, command, tmp_path)
     assert not isinstance(caught.value, SlurmAwayError)  # waiting does not help
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
-from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, find_job, find_strays, tries
+from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, complete, find_job, tries
 from osa.scheduler.submissions import Submission
 
 NAME = "LST1_01874"
@@ -325,17 +325,46 @@ def test_stray_jobs_are_found_in_the_queue() -> None:
     stray = (record(PENDING, 7, job_id="30"), record(RUNNING, 3, job_id="30", after=5))
     own = (record(RUNNING, 0),)
     other = (record(RUNNING, None, name="LST1_01899", job_id="31"),)
-    (found,) = find_strays([NAME, "LST1_01875"], [submission(0)], Answers(stray + own + other, ()))
-    assert (found.name, found.job_id, found.tasks, found.offset) == (NAME, "30", (3, 7), 0)
+    mine, found = complete([submission(0)], Answers(stray + own + other, ()), [NAME, "LST1_01875"])
+    assert mine == submission(0)
+    assert (found.name, found.number, found.job_id) == (NAME, mine.number + 1, "30")
+    assert (found.tasks, found.offset) == ((3, 7), 0)
     assert found.intended == WHEN + timedelta(seconds=1)
 
 
 def test_stray_job_that_is_no_array() -> None:
-    (found,) = find_strays([NAME], [], Answers((record(RUNNING, None),), None))
+    (found,) = complete([], Answers((record(RUNNING, None),), None), [NAME])
     assert (found.tasks, found.indices) == ((), {None})
 
 
 def test_ended_jobs_are_no_strays() -> None:
     ended = (record(FAILED), record(COMPLETED, job_id="13"))
-    assert find_strays([NAME], [], Answers(ended, ended)) == ()
-    assert find_strays([NAME], [], Answers(None, (record(RUNNING),))) == ()
+    assert complete([], Answers(ended, ended), [NAME]) == ()
+    assert complete([], Answers(None, (record(RUNNING),)), [NAME]) == ()
+
+
+def test_job_of_a_lost_reply_is_no_stray() -> None:
+    (found,) = complete([submission(0, job_id=None)], Answers((record(RUNNING),), ()), [NAME])
+    assert found.job_id == "12"
+
+
+# ------------------------------------------------------------ what older records must not hide
+
+
+def test_try_that_the_accounting_does_not_tell_yet_is_remembered() -> None:
+    """Requeued, and the queue was silent when it was asked again."""
+    again = record(PENDING, after=60)
+    known = submission(0, known=(record(NODE_FAIL), again))
+    assert [s for _, s in states(known, None, (record(NODE_FAIL),))] == [NODE_FAIL, PENDING]
+
+
+def test_given_up_job_that_comes_back_is_alive() -> None:
+    gone = replace(record(CANCELLED), submitted=WHEN + timedelta(seconds=0.8))
+    assert states(submission(0, known=(gone,)), (record(RUNNING),), ()) == [(0, RUNNING)]
+
+
+def test_end_that_was_told_with_more_is_kept() -> None:
+    """The accounting told when it ended, the queue does not."""
+    full = replace(record(COMPLETED), ended=WHEN + timedelta(minutes=5), exit_code=0)
+    (found,) = told(submission(0, known=(full,)), (record(COMPLETED),), ())
+    assert found == full
