@@ -11,7 +11,7 @@ from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
 from osa.scheduler.slurm_attempts import NO_JOB, Attempts, Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
 from osa.scheduler.slurm_commands import NEVER, sbatch_command
-from osa.scheduler.slurm_states import SAME_JOB, Answers, complete, tries
+from osa.scheduler.slurm_states import SAME_JOB, Answers, complete, evidence, tries
 from osa.scheduler.submissions import Submission, Submissions, next_number
 
 __all__ = ["SlurmScheduler"]
@@ -159,7 +159,7 @@ class SlurmScheduler:
         for submission, records in zip(look.submissions, look.found, strict=True):
             before = noted.get((submission.name, submission.number))
             is_heard = look.answers.queue is not None and submission.job_id is not None
-            whole = replace(submission, known=records) if is_heard else submission
+            whole = replace(submission, known=evidence(records)) if is_heard else submission
             if before is None:
                 self._warn(f"{whole.name}: job {whole.job_id} is in the queue without a note; taken over")
                 notes.add(whole)

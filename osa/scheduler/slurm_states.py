@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
 from osa.scheduler.submissions import Submission, next_number
 
-__all__ = ["CLOCK_SLACK", "SAME_JOB", "Answers", "complete", "find_job", "tries"]
+__all__ = ["CLOCK_SLACK", "SAME_JOB", "Answers", "complete", "evidence", "find_job", "tries"]
 
 CLOCK_SLACK = timedelta(minutes=10)
 """By how much our clock and Slurm's may differ where a job is looked for."""
@@ -183,6 +183,19 @@ def _made_up(submission: Submission, task: int | None, state: JobState, reason: 
         submitted=submission.intended,
         reason=reason,
     )
+
+
+def evidence(records: Iterable[TaskRecord]) -> tuple[TaskRecord, ...]:
+    """Take out of records what was concluded from silence: only what Slurm told is worth remembering."""
+    told = []
+    for record in records:
+        if record.reason in {_UNHEARD, _UNCONFIRMED}:
+            continue
+        if record.reason == _UNACCOUNTED:
+            was = JobState.RUNNING if record.started else JobState.PENDING
+            record = replace(record, state=was, reason="")
+        told.append(record)
+    return tuple(told)
 
 
 # --------------------------------------------------------------------------- lost replies

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osa.model.job import UNCONFIRMED, JobState, TaskRecord
-from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, complete, find_job, tries
+from osa.scheduler.slurm_states import CLOCK_SLACK, SAME_JOB, Answers, complete, evidence, find_job, tries
 from osa.scheduler.submissions import Submission
 
 NAME = "LST1_01874"
@@ -368,3 +368,33 @@ def test_end_that_was_told_with_more_is_kept() -> None:
     full = replace(record(COMPLETED), ended=WHEN + timedelta(minutes=5), exit_code=0)
     (found,) = told(submission(0, known=(full,)), (record(COMPLETED),), ())
     assert found == full
+
+
+# -------------------------------------------------------------------- what is worth remembering
+
+
+@pytest.mark.parametrize(
+    ("known", "queue", "accounting", "remembered"),
+    [
+        ((), (), (), []),  # nobody has heard of it
+        ((), (record(RUNNING),), (), [RUNNING]),
+        # left the queue, and how it ended is not told: it was running, that is all
+        ((replace(record(RUNNING), started=WHEN),), (), (), [RUNNING]),
+        ((record(PENDING),), (), (), [PENDING]),
+        ((), (), (record(FAILED),), [FAILED]),
+        ((record(NODE_FAIL), replace(record(RUNNING, after=60), started=WHEN)), (), (), [NODE_FAIL, RUNNING]),
+    ],
+)
+def test_only_what_slurm_told_is_remembered(
+    known: Records, queue: Records, accounting: Records, remembered: list[JobState]
+) -> None:
+    found = evidence(told(submission(0, known=known), queue, accounting))
+    assert [record.state for record in found] == remembered
+
+
+def test_doubt_does_not_outlast_an_answer() -> None:
+    """Pending once; then silence; then both answer, and it is gone from beside its siblings."""
+    first = evidence(told(submission(0, 1), (), ()))
+    assert first == ()
+    sibling = (record(RUNNING, 1),)
+    assert states(submission(0, 1, known=first), sibling, sibling) == [(0, CANCELLED), (1, RUNNING)]
