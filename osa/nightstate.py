@@ -18,7 +18,7 @@ from osa.model.sequence import NightPlan, Sequence, SequenceKind
 from osa.steps.history import HistoryRecord, failed_tries, read_history
 from osa.steps.progress import CALIBRATION_STEPS, DATA_STEPS, StepOutline, steps_done
 
-__all__ = ["CALIBRATION_TASK", "SequenceState", "read_night_state"]
+__all__ = ["CALIBRATION_TASK", "SequenceState", "read_night_state", "strangers"]
 
 CALIBRATION_TASK = 0
 """The one task of a calibration sequence, where tasks are counted by sub-run."""
@@ -130,6 +130,12 @@ class SequenceState:
         codes = [record.exit_code for record in self.latest.values()]
         bad = [code for code in codes if code]
         return bad[0] if bad else (0 if codes and None not in codes else None)
+
+
+def strangers(plan: NightPlan, records: Iterable[TaskRecord]) -> tuple[str, ...]:
+    """Name the jobs that may be alive although the night has no such sequence any more."""
+    latest = {(r.job_id, r.task): r for r in records if r.name not in plan.names}
+    return tuple(sorted({record.name for record in latest.values() if record.state.is_live}))
 
 
 def _task(record: TaskRecord) -> int:

@@ -65,6 +65,7 @@ def _parser() -> Parser:
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
+    from osa.nightstate import strangers
     from osa.nightsummary.plan import keep_choice, plan_night
     from osa.scheduler.select import refuse_other_backend, select_scheduler
 
@@ -88,7 +89,10 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
             keep_choice(layout, **runs)
             _submit(layout, plan, scheduler)
         _run(layout, scheduler, arguments)
-    decisions = _decide(layout, plan, scheduler.records(layout.group, plan.names), simulate=True)
+    records = scheduler.records(layout.group, plan.names)
+    decisions = _decide(layout, plan, records, simulate=True)
+    for name in strangers(plan, records):
+        note(f"{name} may be at work, although the night has no such sequence; --cancel ends that")
     _show(layout, plan, decisions, closed=closed, as_text=not arguments.json)
     may_be_live = not arguments.wait
     if (
@@ -168,16 +172,21 @@ def _run(layout: Layout, scheduler: Scheduler, arguments: argparse.Namespace) ->
 
 def _cancel(layout: Layout, plan: NightPlan, scheduler: Scheduler, arguments: argparse.Namespace) -> ExitCode:
     """Cancel what is alive of the night, or of one run."""
+    from collections import Counter
+
+    from osa.nightstate import strangers
     from osa.system.locks import only_instance
 
     chosen = [s for s in plan.sequences if arguments.seq in (None, s.run)]
     if not chosen:
         raise InputError(f"--seq {arguments.seq}: the night has no sequence of this run")
     names = [sequence.name for sequence in chosen]
-    decisions = _decide(layout, plan, scheduler.records(layout.group, names), simulate=True)
-    alive = {
-        d.sequence.name: len(d.state.live) for d in decisions if d.sequence.name in names and d.state.live
-    }
+    records = scheduler.records(layout.group, names)
+    if arguments.seq is None:
+        names += strangers(plan, records)
+    latest = {(record.name, record.job_id, record.task): record.state for record in records}
+    live = Counter(name for (name, _, _), state in latest.items() if state.is_live)
+    alive = {name: live[name] for name in names if live[name]}
     for name, count in alive.items():
         print(f"{name}: {count} task(s) pending or running")
     if arguments.seq is not None and chosen[0] is plan.calibration:

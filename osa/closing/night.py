@@ -16,7 +16,7 @@ from osa.incidences import add_incidence
 from osa.layout import Layout
 from osa.model.job import JobState
 from osa.model.sequence import NightPlan, SequenceKind
-from osa.nightstate import SequenceState, read_night_state
+from osa.nightstate import SequenceState, read_night_state, strangers
 from osa.nightsummary.plan import plan_night
 from osa.scheduler.base import Scheduler
 from osa.scheduler.select import local_capacity
@@ -44,6 +44,8 @@ class Closing:
         Whether the night is closed with them.
     without_data : str or None
         Why the night has no data, where the operator says so.
+    strangers : tuple of str
+        Jobs that may be alive although the night has no such sequence any more.
     """
 
     layout: Layout
@@ -51,6 +53,7 @@ class Closing:
     verdicts: tuple[Verdict, ...]
     whole_night: bool
     without_data: str | None = None
+    strangers: tuple[str, ...] = ()
 
     @classmethod
     def prepare(
@@ -96,7 +99,8 @@ class Closing:
                 "and -f closes the night although something is missing"
             )
         ask = scheduler.tidy if tidy else scheduler.records
-        states = read_night_state(layout, plan, ask(layout.group, plan.names))
+        records = ask(layout.group, plan.names)
+        states = read_night_state(layout, plan, records)
         chosen = [state for state in states if run is None or state.sequence.run == run]
         if run is not None and not chosen:
             raise InputError(f"--seq {run}: the night has no sequence of this run")
@@ -107,7 +111,7 @@ class Closing:
             on_judged("judging", count, len(ordered))
         if run is not None:
             verdicts = [_with_dependants(verdict, states) for verdict in verdicts]
-        return cls(layout, plan, tuple(verdicts), run is None, without_data)
+        return cls(layout, plan, tuple(verdicts), run is None, without_data, strangers(plan, records))
 
     @property
     def is_complete(self) -> bool:
@@ -119,11 +123,16 @@ class Closing:
     @property
     def is_under_way(self) -> bool:
         """Whether tasks may still write."""
-        return any(verdict.state.live for verdict in self.verdicts)
+        return bool(self.strangers) or any(verdict.state.live for verdict in self.verdicts)
 
     @property
     def what_is_under_way(self) -> str:
         """What keeps the night from being closed, and what to do."""
+        if self.strangers:
+            return (
+                f"{', '.join(self.strangers)} may be at work, of which the night summary says nothing any "
+                "more; sequencer --cancel ends that"
+            )
         live = [verdict.state for verdict in self.verdicts if verdict.state.live]
         if all(state.state is JobState.UNKNOWN for state in live):
             names = ", ".join(state.sequence.name for state in live)

@@ -284,3 +284,16 @@ def test_wait_does_not_go_on_for_ever(
     err = capsys.readouterr().err
     assert "6 unknown" in err
     assert "nobody knows what became of the tasks" in err
+
+
+def test_jobs_of_a_run_that_has_left_the_night(planned: Layout, fake: FakeSlurm, capsys: Capture) -> None:
+    sequencer(planned)
+    lines = planned.night_summary.read_text("utf-8").splitlines(keepends=True)
+    planned.night_summary.write_text("".join(line for line in lines if not line.startswith("01875")), "utf-8")
+    assert sequencer(planned, "-s") == 0
+    assert "LST1_01875 may be at work, although the night has no such sequence" in capsys.readouterr().err
+    night = ["-c", str(planned.settings.path), "-d", planned.night.underscored, "--backend", "slurm"]
+    assert closer.main([*night, "-f"]) == 1
+    assert "LST1_01875 may be at work" in capsys.readouterr().err
+    assert sequencer(planned, "--cancel") == 0
+    assert "cancelled 6 task(s)" in capsys.readouterr().err
