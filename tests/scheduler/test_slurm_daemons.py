@@ -76,7 +76,7 @@ def test_job_that_a_hung_slurmctld_takes_late_is_adopted(on_cluster: SlurmBench)
     on_cluster.cluster.wait_for(lambda: on_cluster.jobs.attempts, "the job to run")
     (record,) = on_cluster.tidy()
     assert record.job_id != UNCONFIRMED
-    assert any("was taken although" in line for line in on_cluster.said)
+    assert any("was taken, although" in line for line in on_cluster.said)
     on_cluster.wait_for(JobState.COMPLETED)
     assert on_cluster.jobs.attempts == ["LST1_01874 - ran"]
 
