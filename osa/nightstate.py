@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from osa.layout import PRODUCT_KINDS, Layout, ProductKind, subrun_tag
-from osa.model.job import JobState, TaskRecord, overall_state
+from osa.model.job import JobState, TaskRecord, live_tries, overall_state
 from osa.model.sequence import NightPlan, Sequence, SequenceKind
 from osa.steps.history import HistoryRecord, failed_tries, read_history
 from osa.steps.progress import CALIBRATION_STEPS, DATA_STEPS, StepOutline, steps_done
@@ -60,8 +60,7 @@ class SequenceState:
     @cached_property
     def live(self) -> frozenset[int]:
         """Tasks of which a try may still do something, be it an older one."""
-        latest = {(record.job_id, _task(record)): record.state for record in self.records}
-        return frozenset(task for (_, task), state in latest.items() if state.is_live)
+        return frozenset(_task(record) for record in live_tries(self.records))
 
     @property
     def unknown(self) -> Mapping[str, tuple[int, ...]]:
@@ -134,8 +133,7 @@ class SequenceState:
 
 def strangers(plan: NightPlan, records: Iterable[TaskRecord]) -> tuple[str, ...]:
     """Name the jobs that may be alive although the night has no such sequence any more."""
-    latest = {(r.job_id, r.task): r for r in records if r.name not in plan.names}
-    return tuple(sorted({record.name for record in latest.values() if record.state.is_live}))
+    return tuple(sorted({record.name for record in live_tries(records)} - set(plan.names)))
 
 
 def _task(record: TaskRecord) -> int:

@@ -174,6 +174,7 @@ def _cancel(layout: Layout, plan: NightPlan, scheduler: Scheduler, arguments: ar
     """Cancel what is alive of the night, or of one run."""
     from collections import Counter
 
+    from osa.model.job import live_tries
     from osa.nightstate import strangers
     from osa.system.locks import only_instance
 
@@ -184,8 +185,7 @@ def _cancel(layout: Layout, plan: NightPlan, scheduler: Scheduler, arguments: ar
     records = scheduler.records(layout.group, names)
     if arguments.seq is None:
         names += strangers(plan, records)
-    latest = {(record.name, record.job_id, record.task): record.state for record in records}
-    live = Counter(name for (name, _, _), state in latest.items() if state.is_live)
+    live = Counter(record.name for record in live_tries(records))
     alive = {name: live[name] for name in names if live[name]}
     for name, count in alive.items():
         print(f"{name}: {count} task(s) pending or running")

@@ -16,6 +16,7 @@ __all__ = [
     "Resources",
     "TaskRecord",
     "format_duration",
+    "live_tries",
     "overall_state",
 ]
 
@@ -180,3 +181,17 @@ class TaskRecord:
     host: str | None = None
     cpu_time: timedelta = timedelta(0)
     reason: str = ""
+
+
+def live_tries(records: Iterable[TaskRecord]) -> tuple[TaskRecord, ...]:
+    """Take out of the tries those that may still do something.
+
+    They are judged job by job: that of an older job may be alive although a newer one has ended.
+
+    Parameters
+    ----------
+    records : iterable of TaskRecord
+        The tries of each task of a job by time.
+    """
+    latest = {(record.name, record.job_id, record.task): record for record in records}
+    return tuple(record for record in latest.values() if record.state.is_live)

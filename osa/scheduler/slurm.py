@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from osa.errors import AnotherInstanceError, ParentGoneError
-from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
+from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord, live_tries
 from osa.scheduler.slurm_attempts import NO_JOB, Attempts, Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
 from osa.scheduler.slurm_commands import NEVER, sbatch_command
@@ -34,8 +34,8 @@ class _Look:
 
     def live(self, name: str) -> frozenset[int | None]:
         """Tasks of a job of which a try may be alive."""
-        latest = {(r.job_id, r.task): r.state for records in self.found for r in records if r.name == name}
-        return frozenset(task for (_, task), state in latest.items() if state.is_live)
+        tries_of_job = (r for records in self.found for r in records if r.name == name)
+        return frozenset(record.task for record in live_tries(tries_of_job))
 
 
 def _utc_now() -> datetime:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osa.model.job import JobState, Resources, overall_state
+from osa.model.job import JobState, Resources, TaskRecord, live_tries, overall_state
 
 
 def test_unknown_counts_as_alive():
@@ -42,3 +42,15 @@ def test_a_job_is_alive_as_long_as_one_of_its_tasks(states):
 def test_a_task_needs_something_of_everything(amounts):
     with pytest.raises(ValueError, match="must be positive"):
         Resources(*amounts)
+
+
+def test_older_job_is_alive_although_a_newer_one_has_ended() -> None:
+    when = datetime(2020, 1, 28, tzinfo=UTC)
+
+    def tried(job_id: str, state: JobState) -> TaskRecord:
+        return TaskRecord(job_id, "LST1_01874", 0, state, when)
+
+    again = tried("1", JobState.RUNNING)
+    tries = (tried("1", JobState.NODE_FAIL), again, tried("2", JobState.FAILED))
+    assert live_tries(tries) == (again,)
+    assert live_tries((again, tried("1", JobState.COMPLETED))) == ()
