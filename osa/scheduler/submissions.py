@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from typing import Any
 
 from osa.errors import AnotherInstanceError, InputError
 from osa.model.job import JobState, TaskRecord
-from osa.system.files import sync_directory, write_text
+from osa.system.files import create_text, sync_directory, write_text
 
 __all__ = ["Submission", "Submissions", "next_number"]
 
@@ -119,22 +118,12 @@ class Submissions:
         AnotherInstanceError
             If somebody else has made that submission.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor, made = tempfile.mkstemp(dir=self.folder, prefix=".")
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(_as_text(submission))
-                stream.flush()
-                os.fchmod(stream.fileno(), 0o644)
-                os.fsync(stream.fileno())
-            os.link(made, self._path(submission))  # fails where the name is taken
+            create_text(self._path(submission), _as_text(submission))
         except FileExistsError:
             raise AnotherInstanceError(
                 f"{submission.name}: another sequencer submits it at this moment"
             ) from None
-        finally:
-            Path(made).unlink(missing_ok=True)
-        sync_directory(self.folder)
 
     def update(self, submission: Submission) -> None:
         """Write down what has become known of a submission."""

@@ -7,11 +7,13 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from osa.errors import OsaError
 
-__all__ = ["append_line", "publish", "sha256", "sync_directory", "verified_move", "write_text"]
+__all__ = ["append_line", "create_text", "publish", "sha256", "sync_directory", "verified_move", "write_text"]
 
 _BLOCK = 1 << 20
 _DEFAULT_MODE = 0o644
@@ -46,6 +48,33 @@ def write_text(path: Path, text: str, *, mode: int = _DEFAULT_MODE) -> None:
     mode : int
         Its permissions.
     """
+    with _written_beside(path, text, mode) as name:
+        os.replace(name, path)
+
+
+def create_text(path: Path, text: str) -> None:
+    """Write a file that must not be there yet; of several who try at once, one does.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; folders above it are made.
+    text : str
+        Its whole content.
+
+    Raises
+    ------
+    FileExistsError
+        If it is there.
+    """
+    with _written_beside(path, text, _DEFAULT_MODE) as name:
+        os.link(name, path)
+        Path(name).unlink()
+
+
+@contextmanager
+def _written_beside(path: Path, text: str, mode: int) -> Iterator[str]:
+    """Write a file under a temporary name, to be given its own; it is durable after that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -54,7 +83,7 @@ def write_text(path: Path, text: str, *, mode: int = _DEFAULT_MODE) -> None:
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        os.replace(name, path)
+        yield name
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -419,3 +419,12 @@ def test_the_content_of_a_copy_is_flushed_before_the_source_goes(source, elsewhe
         verified_move(source, target)
     assert source.exists()
     assert names(elsewhere) == ({"product.h5"} if was_copied else set())
+
+
+def test_created_file_is_whole_and_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "note.json"
+    files.create_text(path, "first\n")
+    with pytest.raises(FileExistsError):
+        files.create_text(path, "second\n")
+    assert path.read_text() == "first\n"
+    assert list(path.parent.iterdir()) == [path]
