@@ -167,13 +167,9 @@ def parse_sacct(text: str, folder: Path) -> Iterator[TaskRecord]:
     TaskRecord
         With the index within the array as task, in the order of the text.
     """
-    wanted = str(folder)
     # What is said of the rest of an array first: a task may be told with it and by itself too.
-    for line in sorted(text.split("\n"), key=_is_of_one_task):
-        # The last column may hold the separator itself.
-        columns = line.split("|", _SACCT_COLUMNS - 1)
-        if len(columns) != _SACCT_COLUMNS or columns[-1] != wanted:
-            continue
+    lines = sorted(text.split("\n"), key=_is_of_one_task)
+    for columns in _rows(lines, _SACCT_COLUMNS, folder):
         job, name, word, code, submitted, started, ended, cpu, host, reason, _ = columns
         submit_time = _time(submitted)
         if submit_time is None:
@@ -226,11 +222,7 @@ def squeue_command(names: Iterable[str]) -> list[str]:
 
 def parse_squeue(text: str, folder: Path) -> Iterator[TaskRecord]:
     """Read the answer of :func:`squeue_command`; as :func:`parse_sacct`."""
-    wanted = str(folder)
-    for line in text.split("\n"):
-        columns = line.split("|", _SQUEUE_COLUMNS - 1)
-        if len(columns) != _SQUEUE_COLUMNS or columns[-1] != wanted:
-            continue
+    for columns in _rows(text.split("\n"), _SQUEUE_COLUMNS, folder):
         job_id, index, name, word, reason, submitted, started, host, _ = columns
         submit_time = _time(submitted)
         if submit_time is None:
@@ -280,6 +272,15 @@ _MOST_TASKS = 1_000_000
 _NO_REASON = frozenset({"", "None"})
 NEVER = "DependencyNeverSatisfied"
 """Reason of a task that waits for a job that did not succeed."""
+
+
+def _rows(lines: Iterable[str], width: int, folder: Path) -> Iterator[list[str]]:
+    """Split the lines of jobs that work in a folder, which is the last column."""
+    wanted = str(folder)
+    for line in lines:
+        columns = line.split("|", width - 1)  # the last column may hold the separator itself
+        if len(columns) == width and columns[-1] == wanted:
+            yield columns
 
 
 def expand_tasks(text: str) -> tuple[int, ...]:
