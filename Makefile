@@ -7,13 +7,14 @@ NIGHT   := 2020_01_27
 VENV    := .venv
 BIN     := $(VENV)/bin
 
-.PHONY: help install install-dev demo test test-fast check bench clean system-packages slurm slurm-stop
+.PHONY: help install install-dev demo test test-fast test-faults check bench clean system-packages slurm slurm-stop
 
 help:
 	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/);"
 	@echo "                BACKEND=slurm does so on the cluster of make slurm, or else on yours"
 	@echo "make test       install what the tests need and run all of them"
 	@echo "make test-fast  the tests that need neither lstchain nor a cluster (a minute or two)"
+	@echo "make test-faults  the tests that break something on purpose, and the table of what held"
 	@echo "make check      ruff, mypy, direction of the imports"
 	@echo "make slurm      start a private Slurm cluster below $(SLURM)/ (as root); make slurm-stop stops it"
 	@echo "make bench      the benchmarks (see benchmarks/README.md)"
@@ -49,6 +50,9 @@ test: install-dev system-packages
 
 test-fast: install-dev
 	$(BIN)/python -m pytest -m 'not slow and not slurm' -n 2
+
+test-faults: install-dev system-packages
+	$(BIN)/python -m pytest tests/faults
 
 check: install-dev
 	$(BIN)/ruff check .

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
+from osa.cures.diagnosis import NOTHING_FAILED, Diagnoses
+from osa.model.rule import Cure
 from osa.model.run import list_subruns
 from osa.model.sequence import Sequence, SequenceKind
 from osa.nightstate import SequenceState
@@ -37,12 +40,15 @@ class Decision:
         Sub-runs to submit.
     note : str
         What a person should know, where there is something.
+    diagnoses : mapping of int to Diagnosis
+        What ails those of its tasks that have failed.
     """
 
     state: SequenceState
     action: Action
     tasks: tuple[int, ...] = ()
     note: str = ""
+    diagnoses: Diagnoses = field(default_factory=lambda: NOTHING_FAILED, repr=False)
 
     @property
     def sequence(self) -> Sequence:
@@ -50,53 +56,91 @@ class Decision:
         return self.state.sequence
 
 
-def decide(states: Iterable[SequenceState], *, simulate: bool) -> tuple[Decision, ...]:
+def decide(
+    states: Iterable[SequenceState],
+    diagnoses: Mapping[str, Diagnoses] = MappingProxyType({}),
+    *,
+    simulate: bool,
+) -> tuple[Decision, ...]:
     """Decide for every sequence of a night; pure.
 
-    Only what is missing is submitted: sub-runs that are not done, have no live try and have not
-    failed as often as they may. DATA sequences whose calibration can no longer come are left
-    alone, with a note.
+    Only what is missing is submitted: sub-runs that are not done, have no live try, have not
+    failed as often as they may, and failed in no way that another try cannot cure. DATA sequences
+    whose calibration can no longer come are left alone, with a note.
+
+    Parameters
+    ----------
+    states : iterable of SequenceState
+        What has become of the sequences.
+    diagnoses : mapping of str to Diagnoses
+        What ails their tasks, by the name of the sequence.
+    simulate : bool
+        Whether nothing is going to be done.
     """
     states = tuple(states)
     calibration = next((s for s in states if s.sequence.kind is SequenceKind.CALIBRATION), None)
-    hopeless = _why_hopeless(calibration)
-    return tuple(_decide_one(state, hopeless, simulate) for state in states)
+    found = {state.sequence.name: diagnoses.get(state.sequence.name, NOTHING_FAILED) for state in states}
+    hopeless = "" if calibration is None else _why_hopeless(calibration, found[calibration.sequence.name])
+    return tuple(_decide_one(state, found[state.sequence.name], hopeless, simulate) for state in states)
 
 
-def _why_hopeless(calibration: SequenceState | None) -> str:
-    if calibration is None or calibration.is_done:
+def _why_hopeless(calibration: SequenceState, diagnoses: Diagnoses) -> str:
+    if calibration.is_done:
         return ""
     run = calibration.sequence.run
     if calibration.sequence.blocked:
         return f"its calibration run {run} cannot be processed: {calibration.sequence.blocked}"
-    if calibration.vetoed or (calibration.exhausted and not calibration.live):
+    if calibration.vetoed or (_given_up(calibration, diagnoses) and not calibration.live):
         return f"its calibration run {run} is vetoed"
     return ""
 
 
-def _decide_one(state: SequenceState, hopeless: str, simulate: bool) -> Decision:
+def _given_up(state: SequenceState, diagnoses: Diagnoses) -> tuple[int, ...]:
+    """Tasks of which no more tries are made, for no cure is left."""
+    undiagnosed = set(state.exhausted) - set(diagnoses)
+    return tuple(sorted(undiagnosed | {task for task, found in diagnoses.items() if found.cure is None}))
+
+
+def _left_to_closer(diagnoses: Diagnoses) -> dict[int, str]:
+    """Tasks that another try does not cure, with the name of what ails them."""
+    return {task: found.rule.name for task, found in diagnoses.items() if found.cure is Cure.LEAVE_OUT}
+
+
+def _decide_one(state: SequenceState, diagnoses: Diagnoses, hopeless: str, simulate: bool) -> Decision:
     sequence = state.sequence
     if state.closed:
         return Decision(state, Action.CLOSED)
     if state.vetoed:
-        return Decision(state, Action.VETO, note="vetoed; remove its .veto file to try again")
+        note = f"vetoed; sequencer --unveto {sequence.run} has it tried again"
+        return Decision(state, Action.VETO, note=note)
     if sequence.blocked:
         return Decision(state, Action.CHECK, note=sequence.blocked)
     if hopeless and sequence.kind is SequenceKind.DATA and state.todo:
         return Decision(state, Action.CHECK, note=hopeless)
-    left_alone = state.live | set(state.exhausted)
+    given_up, others = _given_up(state, diagnoses), _left_to_closer(diagnoses)
+    left_alone = {*state.live, *given_up, *others}
     tasks = tuple(task for task in state.todo if task not in left_alone)
     if tasks:
         action = Action.SIMULATE if simulate else Action.SUBMIT
-        return Decision(state, action, tasks, _absent(sequence))
-    if state.exhausted and not state.live:
-        what = (
-            ""
-            if sequence.kind is SequenceKind.CALIBRATION
-            else f" of sub-runs {list_subruns(state.exhausted)}"
-        )
-        return Decision(state, Action.VETO, note=f"a step{what} has failed too often in the same way")
-    return Decision(state, Action.CHECK, note=_absent(sequence))
+        return Decision(state, action, tasks, _absent(sequence), diagnoses)
+    if given_up and not state.live:
+        note = f"a step{_of_subruns(sequence, given_up)} has failed too often in the same way"
+        return Decision(state, Action.VETO, note=note, diagnoses=diagnoses)
+    notes = filter(None, (_what_closer_does(sequence, others), _absent(sequence)))
+    return Decision(state, Action.CHECK, note="; ".join(notes), diagnoses=diagnoses)
+
+
+def _what_closer_does(sequence: Sequence, ailments: Mapping[int, str]) -> str:
+    by_name: dict[str, list[int]] = {}
+    for task, name in ailments.items():
+        by_name.setdefault(name, []).append(task)
+    return "; ".join(
+        f"{name}{_of_subruns(sequence, tasks)}: closer sees to it" for name, tasks in by_name.items()
+    )
+
+
+def _of_subruns(sequence: Sequence, tasks: Iterable[int]) -> str:
+    return "" if sequence.kind is SequenceKind.CALIBRATION else f" of sub-runs {list_subruns(tasks)}"
 
 
 def _absent(sequence: Sequence) -> str:

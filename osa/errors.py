@@ -16,6 +16,7 @@ __all__ = [
     "InterruptedNightError",
     "MissingServiceError",
     "NightNotCompleteError",
+    "NotMovedError",
     "OsaError",
     "ParentGoneError",
     "ProductError",
@@ -31,6 +32,7 @@ class ExitCode(IntEnum):
     WRONG_CALL = 2
     MISSING_SERVICE = 3
     ANOTHER_INSTANCE = 4
+    NOT_YET = 5
     INTERRUPTED = 130
 
 
@@ -72,6 +74,10 @@ class InterruptedNightError(OsaError):
 
 class NightNotCompleteError(OsaError):
     """Something of the night is still missing."""
+
+
+class NotMovedError(OsaError):
+    """A file stays where it is, and what is at its target too."""
 
 
 class ParentGoneError(OsaError):

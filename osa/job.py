@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from osa.config import JobSettings
+from osa.cures.diagnosis import job_settings
 from osa.decision import Action, Decision
 from osa.errors import (
     InterruptedNightError,
@@ -22,16 +24,10 @@ from osa.model.sequence import CalibrationChoice, Sequence, SequenceKind
 from osa.scheduler.base import Scheduler
 from osa.system.files import write_text
 
-__all__ = ["job_script", "sbatch_directives", "submit_night", "write_veto"]
+__all__ = ["job_script", "sbatch_directives", "submit_night"]
 
 
 # ------------------------------------------------------------------------- job scripts
-
-
-def _job_settings(layout: Layout, sequence: Sequence) -> JobSettings:
-    if sequence.kind is SequenceKind.CALIBRATION:
-        return layout.settings.calibration_job
-    return layout.settings.data_job
 
 
 def sbatch_directives(values: Mapping[str, object]) -> list[str]:
@@ -60,7 +56,9 @@ _SUBRUN_OF_TASK = (
 )
 
 
-def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> str:
+def job_script(
+    layout: Layout, sequence: Sequence, tasks: tuple[int, ...], resources: JobSettings | None = None
+) -> str:
     """Write the job script of a sequence.
 
     Parameters
@@ -71,6 +69,8 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
         The sequence.
     tasks : tuple of int
         Sub-runs that are submitted; of no meaning for a calibration sequence.
+    resources : JobSettings, optional
+        What each of them gets; without it what the configuration says.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def job_script(layout: Layout, sequence: Sequence, tasks: tuple[int, ...]) -> st
         runs the task that its environment names.
     """
     settings = layout.settings
-    job = _job_settings(layout, sequence)
+    job = resources or job_settings(layout, sequence.kind)
     is_array = sequence.kind is SequenceKind.DATA
     # In the name of a log a per cent sign begins a field of Slurm's.
     log_dir = str(layout.log_dir).replace("%", "%%")
@@ -156,27 +156,43 @@ def _description(layout: Layout, decision: Decision, choice: CalibrationChoice) 
 def submit(
     layout: Layout, decision: Decision, scheduler: Scheduler, choice: CalibrationChoice, after: str | None
 ) -> str:
-    """Write the job script of a sequence and submit it.
+    """Write the job scripts of a sequence and submit them.
+
+    Tasks that get more than the others, after a failure that this may cure, are a job of their own.
 
     Returns
     -------
     str
-        Identifier of the job.
+        Identifier of the job; of several, joined by colons as ``--dependency`` wants them.
     """
     sequence = decision.sequence
-    script = layout.script(sequence)
-    write_text(script, job_script(layout, sequence, decision.tasks), mode=0o755)
     write_text(layout.description(sequence), _description(layout, decision, choice))
     layout.log_dir.mkdir(parents=True, exist_ok=True)
-    job = JobSpec(
-        name=sequence.name,
-        group=layout.group,
-        script=script,
-        log_dir=layout.log_dir,
-        resources=_job_settings(layout, sequence),
-        tasks=decision.tasks if sequence.kind is SequenceKind.DATA else (),
-    )
-    return scheduler.submit(job, after=after)
+    is_array = sequence.kind is SequenceKind.DATA
+    identifiers = []
+    for resources, tasks in _by_resources(layout, decision):
+        script = layout.script(sequence)
+        write_text(script, job_script(layout, sequence, tasks, resources), mode=0o755)
+        job = JobSpec(
+            name=sequence.name,
+            group=layout.group,
+            script=script,
+            log_dir=layout.log_dir,
+            resources=resources,
+            tasks=tasks if is_array else (),
+        )
+        identifiers.append(scheduler.submit(job, after=after))
+    return ":".join(identifiers)
+
+
+def _by_resources(layout: Layout, decision: Decision) -> list[tuple[JobSettings, tuple[int, ...]]]:
+    """Sort the tasks by what they get; each kind of job has tasks that get the usual or more."""
+    usual = job_settings(layout, decision.sequence.kind)
+    tasks: dict[JobSettings, list[int]] = defaultdict(list)
+    for task in decision.tasks:
+        diagnosis = decision.diagnoses.get(task)
+        tasks[usual if diagnosis is None else diagnosis.resources].append(task)
+    return [(resources, tuple(found)) for resources, found in tasks.items()]
 
 
 def submit_night(
@@ -264,9 +280,3 @@ def _submit_data(
         raise NightNotCompleteError(waiting)
     submit(layout, decision, scheduler, choice, None)
     return None
-
-
-def write_veto(layout: Layout, decision: Decision) -> None:
-    """Put the flag of a sequence that has failed too often, with the reason in it."""
-    text = f"{decision.sequence.name}: {decision.note}\nRemove this file to have it tried again.\n"
-    write_text(layout.veto(decision.sequence), text)

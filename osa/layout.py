@@ -153,15 +153,39 @@ class Layout:
         """Logs of the jobs and plots of the calibration."""
         return self.analysis_dir / "log"
 
+    def job_log(self, name: str, job_id: str, task: int | None) -> Path:
+        """What a task of a job said; the job script names it so."""
+        return self.log_dir / (f"{name}_{job_id}" + ("" if task is None else f"_{task}") + ".log")
+
     @property
     def incidences(self) -> Path:
         """What a person should know of the night, collected while it is worked on."""
         return self.analysis_dir / "Incidences.txt"
 
     @property
+    def moves_journal(self) -> Path:
+        """What the closer is about to move, and what it has moved."""
+        return self.analysis_dir / "moves.journal"
+
+    @property
     def kept_choice(self) -> Path:
         """Runs that the command line asked for to calibrate the night, as an override."""
         return self.analysis_dir / "calibration.override"
+
+    @property
+    def left_out(self) -> Path:
+        """Runs and sub-runs that the closer leaves out, as an override."""
+        return self.analysis_dir / "left_out.override"
+
+    @property
+    def borrowed_calibration(self) -> Path:
+        """Which other night's calibration serves, where one does."""
+        return self.analysis_dir / "calibration.borrowed"
+
+    @property
+    def set_aside_dir(self) -> Path:
+        """Products that were replaced by others."""
+        return self.analysis_dir / "set_aside"
 
     @property
     def scratch_dir(self) -> Path:
@@ -194,6 +218,10 @@ class Layout:
     def veto(self, sequence: Sequence) -> Path:
         """Flag of a sequence that is left alone until an operator removes it."""
         return self.analysis_dir / f"sequence_{sequence.name}.veto"
+
+    def fresh_start(self, sequence: Sequence) -> Path:
+        """Word of the operator that what failed before does not count any more."""
+        return self.analysis_dir / f"sequence_{sequence.name}.fresh"
 
     def closed(self, sequence: Sequence) -> Path:
         """Flag of a sequence whose products are in their final place."""
@@ -268,6 +296,11 @@ class Layout:
     def closer_dir(self) -> Path:
         """What the closer says of the night."""
         return self.settings.telescope.closer_dir / self.night.tag / self._production.prod_id
+
+    @property
+    def alarm(self) -> Path:
+        """What keeps the night from being closed, where that takes too long."""
+        return self.closer_dir / "NotClosed.txt"
 
     @property
     def night_finished(self) -> Path:

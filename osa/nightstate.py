@@ -8,17 +8,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+from osa.flags import read_fresh_start
 from osa.layout import PRODUCT_KINDS, Layout, ProductKind, subrun_tag
 from osa.model.job import JobState, TaskRecord, live_tries, overall_state
 from osa.model.sequence import NightPlan, Sequence, SequenceKind
 from osa.steps.history import HistoryRecord, failed_tries, read_history
 from osa.steps.progress import CALIBRATION_STEPS, DATA_STEPS, StepOutline, steps_done
 
-__all__ = ["CALIBRATION_TASK", "SequenceState", "read_night_state", "strangers"]
+__all__ = ["CALIBRATION_TASK", "SequenceState", "read_night_state", "strangers", "task_of"]
 
 CALIBRATION_TASK = 0
 """The one task of a calibration sequence, where tasks are counted by sub-run."""
@@ -42,6 +43,8 @@ class SequenceState:
         All that the scheduler knows of its tasks, the oldest job first.
     closed, vetoed : bool
         Whether the flags are there.
+    fresh_start : datetime.datetime or None
+        Time of the operator's word that what failed before does not count any more.
     """
 
     sequence: Sequence
@@ -51,16 +54,17 @@ class SequenceState:
     records: tuple[TaskRecord, ...]
     closed: bool
     vetoed: bool
+    fresh_start: datetime | None = None
 
     @cached_property
     def latest(self) -> Mapping[int, TaskRecord]:
         """The latest try of each task."""
-        return {_task(record): record for record in self.records}
+        return {task_of(record): record for record in self.records}
 
     @cached_property
     def live(self) -> frozenset[int]:
         """Tasks of which a try may still do something, be it an older one."""
-        return frozenset(_task(record) for record in live_tries(self.records))
+        return frozenset(task_of(record) for record in live_tries(self.records))
 
     @property
     def unknown(self) -> Mapping[str, tuple[int, ...]]:
@@ -136,7 +140,8 @@ def strangers(plan: NightPlan, records: Iterable[TaskRecord]) -> tuple[str, ...]
     return tuple(sorted({record.name for record in live_tries(records)} - set(plan.names)))
 
 
-def _task(record: TaskRecord) -> int:
+def task_of(record: TaskRecord) -> int:
+    """Tell of which task a record is."""
     return CALIBRATION_TASK if record.task is None else record.task
 
 
@@ -246,7 +251,9 @@ def _sequence_state(
     layout: Layout, sequence: Sequence, files: _Files, records: tuple[TaskRecord, ...]
 ) -> SequenceState:
     look = _look_at_calibration if sequence.kind is SequenceKind.CALIBRATION else _look_at_data
-    todo, exhausted, counts = look(layout, sequence, files)
+    path = layout.fresh_start(sequence)
+    fresh_start = read_fresh_start(path) if files.working.has(path.name) else None
+    todo, exhausted, counts = look(layout, sequence, files, fresh_start)
     closed = files.working.has(layout.closed(sequence).name)
     return SequenceState(
         sequence=sequence,
@@ -256,13 +263,22 @@ def _sequence_state(
         records=records,
         closed=closed,
         vetoed=files.working.has(layout.veto(sequence).name),
+        fresh_start=fresh_start,
     )
 
 
 _Look = tuple[list[int], list[int], dict[ProductKind, int]]
 
 
-def _look_at_calibration(layout: Layout, sequence: Sequence, files: _Files) -> _Look:
+def _is_exhausted(layout: Layout, history: tuple[HistoryRecord, ...], fresh_start: datetime | None) -> bool:
+    if fresh_start is not None:
+        history = tuple(record for record in history if record.when > fresh_start)
+    return failed_tries(history) >= layout.settings.analysis.maxtryfailed
+
+
+def _look_at_calibration(
+    layout: Layout, sequence: Sequence, files: _Files, fresh_start: datetime | None
+) -> _Look:
     if sequence.drs4_run is None:
         return [CALIBRATION_TASK], [], {}
     promised = {
@@ -278,11 +294,11 @@ def _look_at_calibration(layout: Layout, sequence: Sequence, files: _Files) -> _
         lambda outline: files.has_calibration(promised[outline.name]),
     )
     todo = [] if len(done) == len(CALIBRATION_STEPS) else [CALIBRATION_TASK]
-    exhausted = todo if failed_tries(history) >= layout.settings.analysis.maxtryfailed else []
+    exhausted = todo if _is_exhausted(layout, history, fresh_start) else []
     return todo, exhausted, {}
 
 
-def _look_at_data(layout: Layout, sequence: Sequence, files: _Files) -> _Look:
+def _look_at_data(layout: Layout, sequence: Sequence, files: _Files, fresh_start: datetime | None) -> _Look:
     todo, exhausted = [], []
     n_done = {outline.name: 0 for outline in DATA_STEPS}
     for subrun in sequence.subruns:
@@ -292,7 +308,7 @@ def _look_at_data(layout: Layout, sequence: Sequence, files: _Files) -> _Look:
             n_done[step] += 1
         if len(done) < len(DATA_STEPS):
             todo.append(subrun)
-            if failed_tries(history) >= layout.settings.analysis.maxtryfailed:
+            if _is_exhausted(layout, history, fresh_start):
                 exhausted.append(subrun)
     counts = {kind: n_done[outline.name] for outline in DATA_STEPS for kind in outline.products}
     return todo, exhausted, counts

@@ -145,7 +145,7 @@ def _style(column: str, value: Any) -> str:
 
 def notes(plan: NightPlan, decisions: Iterable[Decision]) -> list[str]:
     """Say in words what the table has no column for: choices, skipped runs, obstacles."""
-    lines = list(plan.choice.explanation)
+    lines = [*plan.choice.explanation, *plan.remarks]
     for decision in decisions:
         state = decision.state
         lines += [f"{decision.sequence.name}: {decision.note}"] if decision.note else []

@@ -20,7 +20,7 @@ from night_states import (
 
 from osa.decision import Decision, decide
 from osa.errors import AnotherInstanceError, MissingServiceError, OsaError, ParentGoneError
-from osa.job import job_script, sbatch_directives, submit_night, write_veto
+from osa.job import job_script, sbatch_directives, submit_night
 from osa.layout import Layout
 from osa.model.job import UNCONFIRMED, JobGroup, JobSpec, JobState, TaskRecord
 from osa.model.sequence import CalibrationChoice
@@ -233,14 +233,6 @@ def test_simulation_touches_nothing(layout: Layout) -> None:
     assert submit(layout, decisions, scheduler) == 0
     assert scheduler.jobs == []
     assert not layout.analysis_dir.exists()
-
-
-def test_veto_says_why_and_how_to_undo_it(layout: Layout) -> None:
-    (_, decision) = decide((calibration_state(), sequence_state(todo=[1], exhausted=[1])), simulate=False)
-    write_veto(layout, decision)
-    text = layout.veto(decision.sequence).read_text(encoding="utf-8")
-    assert text.startswith("LST1_01874: a step of sub-runs 1 has failed too often in the same way\n")
-    assert "Remove this file" in text
 
 
 # --------------------------------------------------------- a calibration whose job is forgotten

@@ -23,6 +23,7 @@ __all__ = [
     "Parser",
     "add_backend_option",
     "add_night_options",
+    "add_running_options",
     "confirm",
     "note",
     "open_night",
@@ -33,7 +34,8 @@ EXIT_CODES = """\
 exit codes:
   0 done                       3 a needed program or service is missing
   1 night not complete         4 another instance is at work
-  2 wrong call or configuration  130 interrupted
+  2 wrong call or configuration  5 not yet: tasks are at work, call again later
+                               130 interrupted
 """
 
 
@@ -82,6 +84,17 @@ def add_backend_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=("auto", "local", "slurm"), help="who runs the jobs (default: as configured)"
     )
+
+
+def add_running_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say whether the command stays with the tasks that it submits."""
+    waiting = parser.add_mutually_exclusive_group()
+    waiting.add_argument(
+        "--detach",
+        action="store_true",
+        help="local backend: leave the tasks to a process in the background",
+    )
+    waiting.add_argument("--wait", action="store_true", help="Slurm: wait until the tasks have ended")
 
 
 def confirm(question: str) -> bool:

@@ -13,18 +13,45 @@ from osa.cli.common import note
 from osa.errors import InterruptedNightError
 from osa.model.job import JobGroup, JobState, TaskRecord
 from osa.scheduler.base import Scheduler
-from osa.scheduler.local import LocalExecutor, LocalScheduler
+from osa.scheduler.local import LocalExecutor, LocalScheduler, start_detached
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["StageBar", "run_with_progress", "wait_with_progress"]
+__all__ = ["StageBar", "run_tasks", "run_with_progress", "wait_with_progress"]
 
 Records = Callable[[], list[TaskRecord]]
 
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 5.0
 _SECONDS_WITHOUT_NEWS = 300.0
+
+
+def run_tasks(group: JobGroup, scheduler: Scheduler, *, wait: bool, detach: bool) -> None:
+    """See to it that the tasks of a night are run, and stay with them where that is wanted.
+
+    Parameters
+    ----------
+    group : JobGroup
+        The jobs of the night.
+    scheduler : Scheduler
+        Who has them.
+    wait : bool
+        Whether to wait for tasks that others run.
+    detach : bool
+        Whether to leave those that this machine runs to a process in the background.
+    """
+    if not isinstance(scheduler, LocalScheduler):
+        if wait:
+            wait_with_progress(group, scheduler)
+        return
+    if not any(record.state.is_live for record in scheduler.records(group)):
+        return
+    if detach:
+        process = start_detached(scheduler.store, group.name, scheduler.capacity)
+        note(f"process {process} runs the tasks in the background; sequencer -s shows how far it is")
+    else:
+        run_with_progress(group, scheduler)
 
 
 def run_with_progress(group: JobGroup, scheduler: LocalScheduler) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from osa.cli.common import (
     Parser,
     add_backend_option,
     add_night_options,
+    add_running_options,
     confirm,
     note,
     open_night,
@@ -21,7 +22,6 @@ from osa.errors import ExitCode, InputError
 if TYPE_CHECKING:
     from osa.decision import Decision
     from osa.layout import Layout
-    from osa.model.job import TaskRecord
     from osa.model.sequence import NightPlan
     from osa.scheduler.base import Scheduler
 
@@ -35,6 +35,7 @@ EXAMPLES = """\
   sequencer -s --json | jq '.sequences[].State'
   sequencer -d 2020_01_27 --drs4-run 1872 --calibration-run 1873
   sequencer -d 2020_01_27 --cancel --seq 1874    cancel the tasks of one run
+  sequencer -d 2020_01_27 --veto 1874 --reason "moon in the camera"    leave one run alone
 """
 
 
@@ -49,25 +50,32 @@ def _parser() -> Parser:
     parser.add_argument("-s", "--simulate", action="store_true", help="only show; touch nothing")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     add_backend_option(parser)
-    waiting = parser.add_mutually_exclusive_group()
-    waiting.add_argument(
-        "--detach",
-        action="store_true",
-        help="local backend: leave the tasks to a process in the background",
+    add_running_options(parser)
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument("--cancel", action="store_true", help="cancel what is pending or running")
+    verbs.add_argument("--veto", type=int, metavar="RUN", help="have this run left alone until --unveto")
+    verbs.add_argument(
+        "--unveto", type=int, metavar="RUN", help="have it tried again; what failed before does not count"
     )
-    waiting.add_argument("--wait", action="store_true", help="Slurm: wait until the tasks have ended")
-    parser.add_argument("--cancel", action="store_true", help="cancel what is pending or running")
+    verbs.add_argument(
+        "--own-calibration",
+        action="store_true",
+        help="go back from another night's calibration to the night's own; the data is made again",
+    )
     parser.add_argument("--seq", type=int, metavar="RUN", help="with --cancel: only the sequence of this run")
-    parser.add_argument("-y", "--yes", action="store_true", help="with --cancel: do not ask")
+    parser.add_argument("--reason", help="with --veto: why")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("--drs4-run", type=int, metavar="RUN", help="use this DRS4 run")
     parser.add_argument("--calibration-run", type=int, metavar="RUN", help="use this calibration run")
     return parser
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
+    from osa.cli.progress import run_tasks
     from osa.nightstate import strangers
     from osa.nightsummary.plan import keep_choice, plan_night
     from osa.scheduler.select import refuse_other_backend, select_scheduler
+    from osa.sequencing import decide_night
 
     layout = open_night(arguments)
     closed = layout.night_finished.exists()
@@ -76,21 +84,27 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
         return ExitCode.DONE
     if arguments.seq is not None and not arguments.cancel:
         raise InputError("--seq goes with --cancel: all that is missing of a night is submitted together")
+    if arguments.reason is not None and arguments.veto is None:
+        raise InputError("--reason goes with --veto")
     scheduler = select_scheduler(layout.settings, arguments.backend, warn=note)
     refuse_other_backend(layout.settings, layout.group, scheduler)
     runs = {"drs4_run": arguments.drs4_run, "calibration_run": arguments.calibration_run}
     plan = plan_night(layout, **runs)
     if arguments.cancel:
         return _cancel(layout, plan, scheduler, arguments)
+    if arguments.veto is not None or arguments.unveto is not None or arguments.own_calibration:
+        from osa.cli.changes import change_night
+
+        return change_night(layout, plan, scheduler, arguments)
     if not arguments.simulate and not closed:
         from osa.system.locks import only_instance
 
         with only_instance(layout.night_lock, layout.title):
             keep_choice(layout, **runs)
             _submit(layout, plan, scheduler)
-        _run(layout, scheduler, arguments)
+        run_tasks(layout.group, scheduler, wait=arguments.wait, detach=arguments.detach)
     records = scheduler.records(layout.group, plan.names)
-    decisions = _decide(layout, plan, records, simulate=True)
+    decisions = decide_night(layout, plan, records, simulate=True)
     for name in strangers(plan, records):
         note(f"{name} may be at work, although the night has no such sequence; --cancel ends that")
     _show(layout, plan, decisions, closed=closed, as_text=not arguments.json)
@@ -104,25 +118,12 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     return ExitCode.NOT_COMPLETE
 
 
-def _decide(
-    layout: Layout, plan: NightPlan, records: Iterable[TaskRecord], *, simulate: bool
-) -> tuple[Decision, ...]:
-    from osa.decision import decide
-    from osa.nightstate import read_night_state
-
-    return decide(read_night_state(layout, plan, records), simulate=simulate)
-
-
 def _submit(layout: Layout, plan: NightPlan, scheduler: Scheduler) -> None:
     """Submit what is missing, and veto what has failed too often."""
     from osa.cli.progress import StageBar
-    from osa.decision import Action
-    from osa.job import submit_night, write_veto
+    from osa.sequencing import decide_night, submit_missing
 
-    decisions = _decide(layout, plan, scheduler.tidy(layout.group, plan.names), simulate=False)
-    for decision in decisions:
-        if decision.action is Action.VETO and not decision.state.vetoed:
-            write_veto(layout, decision)
+    decisions = decide_night(layout, plan, scheduler.tidy(layout.group, plan.names), simulate=False)
     total, done = sum(len(decision.tasks) for decision in decisions), 0
     with StageBar() as bar:
 
@@ -131,43 +132,8 @@ def _submit(layout: Layout, plan: NightPlan, scheduler: Scheduler) -> None:
             done += tasks
             bar.update("submitting tasks", done, total)
 
-        count = submit_night(
-            layout,
-            decisions,
-            scheduler,
-            plan.choice,
-            calibration_is_done=lambda: _is_calibrated(layout, plan),
-            on_submitted=on_submitted,
-        )
+        count = submit_missing(layout, plan, decisions, scheduler, on_submitted)
     note(f"submitted {count} task(s) to {scheduler.name}" if count else "nothing to submit")
-
-
-def _is_calibrated(layout: Layout, plan: NightPlan) -> bool:
-    """Look at the products of the calibration as they are now."""
-    from dataclasses import replace
-
-    from osa.nightstate import read_night_state
-
-    calibration = tuple(sequence for sequence in plan.sequences if sequence is plan.calibration)
-    return all(state.is_done for state in read_night_state(layout, replace(plan, sequences=calibration), ()))
-
-
-def _run(layout: Layout, scheduler: Scheduler, arguments: argparse.Namespace) -> None:
-    """See to it that the tasks are run, and stay where that is wanted."""
-    from osa.cli.progress import run_with_progress, wait_with_progress
-    from osa.scheduler.local import LocalScheduler, start_detached
-
-    if not isinstance(scheduler, LocalScheduler):
-        if arguments.wait:
-            wait_with_progress(layout.group, scheduler)
-        return
-    if not any(record.state.is_live for record in scheduler.records(layout.group)):
-        return
-    if arguments.detach:
-        process = start_detached(scheduler.store, layout.group.name, scheduler.capacity)
-        note(f"process {process} runs the tasks in the background; sequencer -s shows how far it is")
-    else:
-        run_with_progress(layout.group, scheduler)
 
 
 def _cancel(layout: Layout, plan: NightPlan, scheduler: Scheduler, arguments: argparse.Namespace) -> ExitCode:

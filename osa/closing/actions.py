@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osa.closing.judge import present_path
+from osa.cures.other_night import link_file, links_to_calibration
+from osa.flags import closed_text
 from osa.layout import (
     DATACHECK,
     DL2,
@@ -14,29 +16,34 @@ from osa.layout import (
     PRODUCT_KINDS,
     Layout,
 )
-from osa.model.sequence import Sequence, SequenceKind
+from osa.model.sequence import NightPlan, Sequence, SequenceKind
 from osa.nightstate import SequenceState
 from osa.steps.datacheck import merged_datacheck
 from osa.steps.merge_dl2 import merged_dl2
 from osa.steps.step import Step
-from osa.system.files import verified_move, write_text
+from osa.system.files import write_text
 
-__all__ = ["Merge", "Move", "PutFlag", "closing_moves", "merges", "put_closed_flag"]
+__all__ = [
+    "Link",
+    "Merge",
+    "Move",
+    "PutFlag",
+    "calibration_links",
+    "closing_moves",
+    "merges",
+    "put_closed_flag",
+]
 
 
 @dataclass(frozen=True)
 class Move:
-    """Move a file to its final place; across file systems as a verified copy."""
+    """Move a file to its final place; :mod:`osa.closing.journal` does it."""
 
     source: Path
     target: Path
 
     def __str__(self) -> str:
         return f"move {self.source} to {self.target}"
-
-    def perform(self) -> None:
-        """Do it; nothing where it was done before."""
-        verified_move(self.source, self.target)
 
 
 @dataclass(frozen=True)
@@ -52,17 +59,33 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Link a file of another night where the night's own would be."""
+
+    link: Path
+    target: Path
+
+    def __str__(self) -> str:
+        return f"link {self.link} to {self.target}"
+
+    def perform(self) -> None:
+        """Do it; nothing where it was done before."""
+        link_file(self.link, self.target)
+
+
+@dataclass(frozen=True)
 class PutFlag:
-    """Put the flag that says that a sequence is closed."""
+    """Put the flag that says that a sequence is closed, and what there was of it."""
 
     path: Path
+    text: str
 
     def __str__(self) -> str:
         return f"put {self.path}"
 
     def perform(self) -> None:
         """Do it."""
-        write_text(self.path, "")
+        write_text(self.path, self.text)
 
 
 def closing_moves(layout: Layout, state: SequenceState) -> list[Move]:
@@ -76,7 +99,8 @@ def closing_moves(layout: Layout, state: SequenceState) -> list[Move]:
             for kind in (*PRODUCT_KINDS, INTERLEAVED)
             for subrun in sequence.subruns
         ]
-    return [move for move in candidates if move.source.exists()]
+    # A link is to where the file is already: the night was closed before, or it is another night's.
+    return [move for move in candidates if move.source.exists() and not move.source.is_symlink()]
 
 
 def _calibration_moves(layout: Layout, sequence: Sequence) -> list[Move]:
@@ -115,4 +139,14 @@ def merges(layout: Layout, sequence: Sequence) -> list[Merge]:
 
 def put_closed_flag(layout: Layout, sequence: Sequence) -> PutFlag:
     """Make the action that ends the closing of a sequence."""
-    return PutFlag(layout.closed(sequence))
+    return PutFlag(layout.closed(sequence), closed_text(sequence))
+
+
+def calibration_links(layout: Layout, plan: NightPlan) -> list[Link]:
+    """List the links that show whose calibration the final data was made with, where it is another's."""
+    if plan.borrowed is None:
+        return []
+    return [
+        Link(layout.final_calibration_dir / link.name, target)
+        for link, target in links_to_calibration(layout, plan.borrowed)
+    ]

@@ -6,15 +6,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
-from osa.closing.actions import Merge, PutFlag, closing_moves, merges, put_closed_flag
+from osa.closing.actions import (
+    Merge,
+    PutFlag,
+    calibration_links,
+    closing_moves,
+    merges,
+    put_closed_flag,
+)
+from osa.closing.cure import Cures, find_cures
 from osa.closing.finish import finish_night
+from osa.closing.journal import perform_moves
 from osa.closing.judge import Verdict, judge
 from osa.closing.merge import perform_merges
+from osa.closing.remedies import what_of
+from osa.cures.diagnosis import failures
 from osa.errors import InputError, NightNotCompleteError
 from osa.incidences import add_incidence
 from osa.layout import Layout
 from osa.model.job import JobState
+from osa.model.rule import Cure
 from osa.model.sequence import NightPlan, SequenceKind
 from osa.nightstate import SequenceState, read_night_state, strangers
 from osa.nightsummary.plan import plan_night
@@ -142,6 +155,11 @@ class Closing:
             )
         return "tasks are still at work; try again when they have ended"
 
+    def cures(self, scheduler: Scheduler) -> Cures:
+        """Find what can be done about what is missing."""
+        run = None if self.whole_night else self.verdicts[0].state.sequence.run
+        return find_cures(self.layout, self.plan, self.verdicts, scheduler, run=run)
+
     def alone(self) -> AbstractContextManager[None]:
         """Keep sequencers and other closers of the night away."""
         return only_instance(self.layout.night_lock, self.layout.title)
@@ -153,6 +171,7 @@ class Closing:
         yield from self._merges()
         yield from self._flags()
         if self.whole_night:
+            yield from calibration_links(self.layout, self.plan)
             yield f"write {self.layout.night_finished}"
 
     def perform(self, progress: Progress) -> None:
@@ -163,15 +182,16 @@ class Closing:
         NightNotCompleteError
             If a merge fails; what was done stays done.
         """
+        self._note_what_was_cured()
         self._note_what_is_missing()
         moves = [m for verdict in self.verdicts for m in closing_moves(self.layout, verdict.state)]
-        for count, move in enumerate(moves, start=1):
-            move.perform()
-            progress("moving products", count, len(moves))
+        perform_moves(self.layout.moves_journal, moves, partial(progress, "moving products"))
         self._perform_merges(progress)
         for flag in self._flags():
             flag.perform()
         if self.whole_night:
+            for link in calibration_links(self.layout, self.plan):
+                link.perform()
             now = datetime.now(UTC)
             finish_night(self.layout, self.plan, clock=now, reason=self.without_data)
 
@@ -204,16 +224,27 @@ class Closing:
         sequences = [v.state.sequence for v in self.verdicts if not v.state.closed]
         return [put_closed_flag(self.layout, sequence) for sequence in sequences]
 
+    def _note_what_was_cured(self) -> None:
+        """Say in the incidences which tries failed, and were cured by others."""
+        for verdict in self.verdicts:
+            sequence = verdict.state.sequence
+            if verdict.state.closed:
+                continue
+            for rule, tasks in failures(self.layout, verdict.state):
+                cured = [task for task in tasks if task not in verdict.state.todo]
+                if cured and rule.words and rule.cure is Cure.RESUBMIT:
+                    what = what_of(sequence, cured)
+                    self._say(f"{what[0].upper()}{what[1:]}: {rule.name}; {rule.words}.")
+
     def _note_what_is_missing(self) -> None:
         """Say in the incidences what a forced closing leaves out."""
         for verdict in self.verdicts:
             for missing in verdict.missing:
-                add_incidence(
-                    self.layout.incidences,
-                    self.layout.night,
-                    self.layout.settings.telescope_name,
-                    f"{verdict.state.sequence.name} closed although {missing}.",
-                )
+                self._say(f"{verdict.state.sequence.name} closed although {missing}.")
+
+    def _say(self, comment: str) -> None:
+        layout = self.layout
+        add_incidence(layout.incidences, layout.night, layout.settings.telescope_name, comment)
 
 
 def _with_dependants(verdict: Verdict, states: Iterable[SequenceState]) -> Verdict:

@@ -123,7 +123,8 @@ class Reader:
 
     def _value(self, section: str, key: str, how: Mapping[str, Any]) -> Any:
         if key not in self.own_keys(section):
-            self.fault("this key is missing", section, key)
+            if not how["may_be_absent"]:
+                self.fault("this key is missing", section, key)
             return None
         try:
             text = self.parser.get(section, key).strip()

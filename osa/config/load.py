@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from osa.config.inifile import Lines, Reader, expand
-from osa.config.settings import SECTIONS, Settings, TelescopeSettings
+from osa.config.settings import SECTIONS, RuleSettings, Settings, TelescopeSettings
 from osa.errors import ConfigurationError
+from osa.model.rule import Rule
 
 __all__ = ["find_configuration", "load_settings"]
 
+_RULE = re.compile(r"RULE (?P<name>[A-Za-z0-9][A-Za-z0-9 ._-]*)")
 _TELESCOPE = re.compile(r"[A-Z][A-Za-z]*\d+")
 
 
@@ -82,6 +84,7 @@ def load_settings(path: Path, telescope: str) -> Settings:
     reader = Reader(path, Lines(text), parser, [])
     reader.find_doubled()
     parts = _read_parts(reader, telescope)
+    rules = list(_read_rules(reader))
     if reader.faults:
         heading = f"configuration file {path} has {len(reader.faults)} fault(s):"
         raise ConfigurationError("\n  ".join([heading, *reader.faults]))
@@ -98,6 +101,8 @@ def load_settings(path: Path, telescope: str) -> Settings:
         scheduler=parts["SCHEDULER"],
         local=parts["LOCAL"],
         slurm=parts["SLURM"],
+        alarm=parts["ALARM"],
+        rules=tuple(rules),
     )
 
 
@@ -121,9 +126,23 @@ def _read_parts(reader: Reader, telescope: str) -> dict[str, Any]:
     return parts
 
 
+def _read_rules(reader: Reader) -> Iterator[Rule]:
+    """Read the known failures that the file adds."""
+    for section in reader.parser.sections():
+        name = _RULE.fullmatch(section)
+        if name is None:
+            continue
+        read = reader.read(section, RuleSettings)
+        if read is not None:
+            try:
+                yield read.as_rule(name["name"])
+            except ValueError as error:
+                reader.fault(str(error), section)
+
+
 def _telescope_sections(reader: Reader) -> Iterator[str]:
     for section in reader.parser.sections():
-        if section in SECTIONS:
+        if section in SECTIONS or _RULE.fullmatch(section):
             continue
         if _TELESCOPE.fullmatch(section):
             yield section

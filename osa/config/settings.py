@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from osa.config.values import (
+    as_address,
     as_backend,
+    as_codes,
+    as_cure,
     as_directory,
+    as_factor,
     as_file,
     as_hour,
     as_memory,
     as_name,
     as_path,
+    as_pattern,
     as_positive,
+    as_scope,
+    as_states,
     as_steps,
     as_walltime,
     as_yes_no,
     key,
 )
-from osa.model.job import Resources
+from osa.model.job import JobState, Resources
+from osa.model.rule import Cure, Rule, Scope
 
 __all__ = [
     "SECTIONS",
+    "AlarmSettings",
     "AnalysisSettings",
     "CalibrationSettings",
     "JobSettings",
     "LocalSettings",
     "LstchainSettings",
     "ProductionSettings",
+    "RuleSettings",
     "SchedulerSettings",
     "Settings",
     "SlurmSettings",
@@ -86,10 +97,11 @@ class LstchainSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """Runs that the operators fixed for every night."""
+    """Runs that the operators fixed for every night, and where else a calibration may come from."""
 
     drs4_run: int | None = key(as_positive, may_be_empty=True)
     calibration_run: int | None = key(as_positive, may_be_empty=True)
+    other_night_days: int | None = key(as_positive, may_be_empty=True)
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,55 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True)
+class AlarmSettings:
+    """When somebody is told that a night is not closed, and who; None stands for never and nobody."""
+
+    hour: timedelta | None = key(as_hour, may_be_empty=True)
+    recipient: str | None = key(as_address, may_be_empty=True)
+    mailer: Path = key(as_path)
+
+
+@dataclass(frozen=True)
+class RuleSettings:
+    """A known failure that the configuration adds; a key that is not there says nothing."""
+
+    cure: Cure = key(as_cure)
+    incidence: str = key(str, may_be_empty=True, may_be_absent=True)
+    applies_to: Scope | None = key(as_scope, may_be_absent=True)
+    states: frozenset[JobState] | None = key(as_states, may_be_absent=True)
+    exit_codes: frozenset[int] | None = key(as_codes, may_be_absent=True)
+    text: re.Pattern[str] | None = key(as_pattern, may_be_absent=True)
+    fewer_events: int | None = key(as_positive, may_be_absent=True)
+    cut_short: bool | None = key(as_yes_no, may_be_absent=True)
+    memory: float | None = key(as_factor, may_be_absent=True)
+    walltime: float | None = key(as_factor, may_be_absent=True)
+    limit: int | None = key(as_positive, may_be_absent=True)
+
+    def as_rule(self, name: str) -> Rule:
+        """Make the rule.
+
+        Raises
+        ------
+        ValueError
+            If the keys do not fit together.
+        """
+        return Rule(
+            name=name,
+            cure=self.cure,
+            words=self.incidence or "",
+            scope=self.applies_to or (Scope.DATA if self.cure is Cure.LEAVE_OUT else Scope.ANY),
+            states=self.states or frozenset(),
+            exit_codes=self.exit_codes or frozenset(),
+            text=self.text,
+            fewer_events=self.fewer_events or 0,
+            cut_short=self.cut_short or False,
+            memory=self.memory or 1.0,
+            walltime=self.walltime or 1.0,
+            limit=self.limit or 1,
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole configuration for one telescope.
 
@@ -146,6 +207,8 @@ class Settings:
         The file that it was read from.
     telescope_name : str
         Section of the telescope, ``LST1``.
+    rules : tuple of Rule
+        Known failures that the file adds, in its order.
     """
 
     path: Path
@@ -160,6 +223,8 @@ class Settings:
     scheduler: SchedulerSettings
     local: LocalSettings
     slurm: SlurmSettings
+    alarm: AlarmSettings
+    rules: tuple[Rule, ...] = ()
 
 
 SECTIONS: dict[str, type[Any]] = {
@@ -172,5 +237,6 @@ SECTIONS: dict[str, type[Any]] = {
     "SCHEDULER": SchedulerSettings,
     "LOCAL": LocalSettings,
     "SLURM": SlurmSettings,
+    "ALARM": AlarmSettings,
 }
-"""All sections but those of telescopes."""
+"""All sections but those of telescopes and of rules."""

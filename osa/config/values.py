@@ -6,20 +6,31 @@ import re
 from collections.abc import Callable
 from dataclasses import field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from osa.model.job import JobState
+from osa.model.rule import Cure, Scope
 
 __all__ = [
     "PATHS",
     "STEP_NAMES",
+    "as_address",
     "as_backend",
+    "as_codes",
+    "as_cure",
     "as_directory",
+    "as_factor",
     "as_file",
     "as_hour",
     "as_memory",
     "as_name",
     "as_path",
+    "as_pattern",
     "as_positive",
+    "as_scope",
+    "as_states",
     "as_steps",
     "as_walltime",
     "as_yes_no",
@@ -39,6 +50,8 @@ STEP_NAMES = (
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MEMORY = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(MB|GB)", re.IGNORECASE)
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
+_ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
+_LARGEST_FACTOR = 100
 _MB_PER_GB = 1024
 
 
@@ -136,10 +149,75 @@ def as_file(text: str) -> Path:
     return path
 
 
+def as_address(text: str) -> str:
+    """Read a mail address, or the name of a user of this machine."""
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("wants one mail address such as shift@example.org, or a user of this machine")
+    return text
+
+
+def as_factor(text: str) -> float:
+    """Read how many times as much."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= _LARGEST_FACTOR:
+        raise ValueError(f"wants a number from 1 to {_LARGEST_FACTOR}")
+    return value
+
+
+def as_cure(text: str) -> Cure:
+    """Read what is done about a failure."""
+    cures = [cure for cure in Cure if cure is not Cure.OTHER_CALIBRATION]
+    return _one_of(cures, text)
+
+
+def as_scope(text: str) -> Scope:
+    """Read which tasks are meant."""
+    return _one_of(list(Scope), text)
+
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _one_of(members: list[E], text: str) -> E:
+    found = next((member for member in members if member.value == text), None)
+    if found is None:
+        raise ValueError(f"wants one of: {', '.join(members)}")
+    return found
+
+
+def as_states(text: str) -> frozenset[JobState]:
+    """Read states in which a task can end, separated by commas."""
+    states = [state for state in JobState if state is not JobState.COMPLETED]
+    return frozenset(_one_of(states, part.strip()) for part in text.split(","))
+
+
+def as_codes(text: str) -> frozenset[int]:
+    """Read exit codes, separated by commas; negative for signals, never 0."""
+    try:
+        codes = frozenset(int(part) for part in text.split(","))
+    except ValueError:
+        codes = frozenset({0})
+    if 0 in codes:
+        raise ValueError("wants exit codes other than 0, separated by commas")
+    return codes
+
+
+def as_pattern(text: str) -> re.Pattern[str]:
+    """Read a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+
+
 PATHS = (as_path, as_directory, as_file)
 """Those that read a path."""
 
 
-def key(convert: Callable[[str], Any], *, may_be_empty: bool = False) -> Any:
-    """Declare a key of a section: how its text is read, and whether it may be empty (None)."""
-    return field(metadata={"convert": convert, "may_be_empty": may_be_empty})
+def key(convert: Callable[[str], Any], *, may_be_empty: bool = False, may_be_absent: bool = False) -> Any:
+    """Declare a key of a section: how its text is read, and whether it may be empty or absent (None)."""
+    how = {"convert": convert, "may_be_empty": may_be_empty, "may_be_absent": may_be_absent}
+    return field(metadata=how)

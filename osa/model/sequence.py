@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from osa.model.night import Night
 from osa.model.run import run_tag
 
-__all__ = ["CalibrationChoice", "NightPlan", "Sequence", "SequenceKind", "SkippedRun"]
+__all__ = ["BorrowedCalibration", "CalibrationChoice", "NightPlan", "Sequence", "SequenceKind", "SkippedRun"]
 
 
 class SequenceKind(StrEnum):
@@ -34,7 +35,7 @@ class Sequence:
     n_subruns : int
         Sub-runs that the night summary promises.
     subruns : tuple of int
-        Indices of the sub-runs whose raw files are there, ascending.
+        Indices of the sub-runs that are processed, ascending: raw files are there.
     drs4_run, calibration_run : int or None
         The runs that calibrate this one; None where there is none.
     parent : int or None
@@ -43,6 +44,8 @@ class Sequence:
         Name of the observed source, from the target log.
     wobble : str or None
         Pointing relative to the source, such as ``W0.40+090``: offset and position angle, deg.
+    left_out : tuple of int
+        Sub-runs that are left out.
     blocked : str or None
         Why this sequence cannot be processed, where it cannot.
     """
@@ -58,6 +61,7 @@ class Sequence:
     parent: int | None = None
     source: str | None = None
     wobble: str | None = None
+    left_out: tuple[int, ...] = ()
     blocked: str | None = None
 
     def __post_init__(self) -> None:
@@ -71,8 +75,8 @@ class Sequence:
 
     @property
     def absent_subruns(self) -> tuple[int, ...]:
-        """Sub-runs that the night summary promises and whose raw files are not there."""
-        return tuple(sorted(set(range(self.n_subruns)) - set(self.subruns)))
+        """Sub-runs that are promised and not left out, and whose raw files are not there."""
+        return tuple(sorted(set(range(self.n_subruns)) - set(self.subruns) - set(self.left_out)))
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,15 @@ class SkippedRun:
     run: int
     label: str
     reason: str
+
+
+@dataclass(frozen=True)
+class BorrowedCalibration:
+    """The calibration of another night, by its runs."""
+
+    night: Night
+    drs4_run: int
+    calibration_run: int
 
 
 @dataclass(frozen=True)
@@ -105,11 +118,18 @@ class NightPlan:
         Runs without a sequence.
     choice : CalibrationChoice
         How the calibration was chosen.
+    borrowed : BorrowedCalibration or None
+        The calibration of another night that serves this one; the night then has no calibration
+        sequence.
+    remarks : tuple of str
+        What else a person should know.
     """
 
     sequences: tuple[Sequence, ...]
     skipped: tuple[SkippedRun, ...] = ()
     choice: CalibrationChoice = field(default_factory=lambda: CalibrationChoice(None, None))
+    borrowed: BorrowedCalibration | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def calibration(self) -> Sequence | None:

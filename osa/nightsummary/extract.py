@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from osa.model.run import NightRuns, RunEntry, RunType, run_tag
-from osa.model.sequence import CalibrationChoice, NightPlan, Sequence, SequenceKind, SkippedRun
+from osa.model.run import NightRuns, RunEntry, RunType, list_subruns, run_tag
+from osa.model.sequence import (
+    BorrowedCalibration,
+    CalibrationChoice,
+    NightPlan,
+    Sequence,
+    SequenceKind,
+    SkippedRun,
+)
 from osa.nightsummary.choice import NO_RUNS_LEFT_OUT, Request, by_time, choose_calibration
 
 __all__ = ["PointingOf", "extract", "no_pointing"]
+
+NO_SUBRUNS_LEFT_OUT: Mapping[tuple[int, int], str] = MappingProxyType({})
 
 PointingOf = Callable[[RunEntry], tuple[str | None, str | None]]
 """Tells the source and the wobble label of a run, each None where it is not known."""
@@ -30,6 +40,8 @@ def extract(
     drs4: Request | None = None,
     calibration: Request | None = None,
     left_out: Mapping[int, str] = NO_RUNS_LEFT_OUT,
+    left_out_subruns: Mapping[tuple[int, int], str] = NO_SUBRUNS_LEFT_OUT,
+    borrowed: BorrowedCalibration | None = None,
     pointing: PointingOf = no_pointing,
 ) -> NightPlan:
     """Make the sequences of a night.
@@ -49,6 +61,10 @@ def extract(
         :func:`osa.nightsummary.choice.choose_calibration`.
     left_out : mapping of int to str
         Runs to leave out, and why.
+    left_out_subruns : mapping of (int, int) to str
+        Sub-runs to leave out, each by run and sub-run, and why.
+    borrowed : BorrowedCalibration, optional
+        The calibration of another night, where that serves.
     pointing : callable
         Tells source and wobble of a run; asked once for each DATA sequence.
 
@@ -63,27 +79,61 @@ def extract(
     InputError
         If a run that is asked for cannot serve.
     """
-    choice = choose_calibration(
-        runs, raw_subruns=raw_subruns, drs4=drs4, calibration=calibration, left_out=left_out
-    )
-    night = _Night(telescope, raw_dir, raw_subruns, choice)
+    raw_subruns = _without(raw_subruns, left_out_subruns)
+    if borrowed is None:
+        choice = choose_calibration(
+            runs, raw_subruns=raw_subruns, drs4=drs4, calibration=calibration, left_out=left_out
+        )
+    else:
+        choice = _choice_of(borrowed)
+    night = _Night(telescope, raw_dir, raw_subruns, left_out_subruns, choice, borrowed)
     ordered = by_time(runs)
-    first = [night.calibration_sequence(entry) for entry in ordered if entry.run == choice.calibration_run]
+    first = [] if borrowed else [entry for entry in ordered if entry.run == choice.calibration_run]
     data = [entry for entry in ordered if entry.type is RunType.DATA and entry.run not in left_out]
     sequences = [
         night.data_sequence(number, entry, *pointing(entry)) for number, entry in enumerate(data, start=1)
     ]
-    used = {choice.drs4_run, choice.calibration_run, *(entry.run for entry in data)}
+    used = {*(entry.run for entry in (*first, *data))} | ({choice.drs4_run} if first else set())
     skipped = [
         SkippedRun(entry.run, entry.label, night.why_skipped(entry, left_out))
         for entry in ordered
         if entry.run not in used
     ]
     return NightPlan(
-        sequences=(*first, *sequences),
+        sequences=(*(night.calibration_sequence(entry) for entry in first), *sequences),
         skipped=tuple(skipped),
         choice=_with_strangers(choice, left_out, {entry.run for entry in runs}),
+        borrowed=borrowed,
+        remarks=tuple(_remarks(left_out_subruns, {entry.run for entry in data})),
     )
+
+
+def _without(
+    raw_subruns: Mapping[int, tuple[int, ...]], left_out: Mapping[tuple[int, int], str]
+) -> Mapping[int, tuple[int, ...]]:
+    return {
+        run: tuple(subrun for subrun in subruns if (run, subrun) not in left_out)
+        for run, subruns in raw_subruns.items()
+    }
+
+
+def _choice_of(borrowed: BorrowedCalibration) -> CalibrationChoice:
+    said = (
+        f"calibration run {run_tag(borrowed.calibration_run)} and DRS4 run {run_tag(borrowed.drs4_run)} "
+        f"of the night {borrowed.night} serve, as the night's own calibration could not be had; "
+        "sequencer --own-calibration goes back to that"
+    )
+    return CalibrationChoice(borrowed.drs4_run, borrowed.calibration_run, (said,))
+
+
+def _remarks(left_out: Mapping[tuple[int, int], str], runs: set[int]) -> Iterator[str]:
+    """Say which sub-runs are left out, those of a run and a reason together."""
+    by_reason: dict[tuple[int, str], list[int]] = {}
+    for (run, subrun), reason in sorted(left_out.items()):
+        if run in runs:
+            by_reason.setdefault((run, reason), []).append(subrun)
+    for (run, reason), subruns in by_reason.items():
+        yield f"run {run_tag(run)}: sub-runs {list_subruns(subruns)} left out: {reason}"
 
 
 def _with_strangers(
@@ -102,7 +152,9 @@ class _Night:
     telescope: str
     raw_dir: Path
     raw_subruns: Mapping[int, tuple[int, ...]]
+    left_out_subruns: Mapping[tuple[int, int], str]
     choice: CalibrationChoice
+    borrowed: BorrowedCalibration | None
 
     def calibration_sequence(self, entry: RunEntry) -> Sequence:
         blocked = "no usable DRS4 run in this night" if self.choice.drs4_run is None else None
@@ -129,9 +181,10 @@ class _Night:
             subruns=subruns,
             drs4_run=self.choice.drs4_run,
             calibration_run=self.choice.calibration_run,
-            parent=None if self.choice.calibration_run is None else 0,
+            parent=None if self.borrowed or self.choice.calibration_run is None else 0,
             source=source,
             wobble=wobble,
+            left_out=tuple(sorted(s for run, s in self.left_out_subruns if run == entry.run)),
             blocked=self._why_blocked(subruns),
         )
 
@@ -150,8 +203,10 @@ class _Night:
             return f"left out: {left_out[entry.run]}"
         if entry.type is RunType.UNPROCESSED:
             return f"type {entry.label} is not processed"
-        if 0 not in self.raw_subruns.get(entry.run, ()):
+        if 0 not in self.raw_subruns.get(entry.run, ()) and not self.borrowed:
             return "no raw file of its first sub-run"
+        if self.borrowed:
+            return f"not needed: the calibration of the night {self.borrowed.night} serves"
         is_drs4 = entry.type is RunType.DRS4
         chosen = self.choice.drs4_run if is_drs4 else self.choice.calibration_run
         if chosen is None:

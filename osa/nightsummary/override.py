@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from osa.errors import InputError
+from osa.layout import subrun_tag
 from osa.model.run import run_tag
 
 __all__ = ["Override", "format_override", "parse_override", "read_override"]
@@ -19,11 +20,16 @@ __all__ = ["Override", "format_override", "parse_override", "read_override"]
 LEFT_OUT = "leave out"
 _KEYS = ("drs4_run", "calibration_run")
 _RUN = re.compile(r"[0-9]{1,9}")
+_SUBRUN = re.compile(r"(?P<run>[0-9]{1,9})\.(?P<subrun>[0-9]{1,4})")
 _HEADER = re.compile(r"\[([^\]]*)\]")
 _LONGEST_QUOTE = 40
 
 
 def _nothing() -> Mapping[int, str]:
+    return MappingProxyType({})
+
+
+def _no_subruns() -> Mapping[tuple[int, int], str]:
     return MappingProxyType({})
 
 
@@ -37,11 +43,14 @@ class Override:
         Runs that calibrate the night; None leaves the choice to others.
     left_out : mapping of int to str
         Runs to leave out, and why.
+    left_out_subruns : mapping of (int, int) to str
+        Sub-runs to leave out, each by run and sub-run, and why.
     """
 
     drs4_run: int | None = None
     calibration_run: int | None = None
     left_out: Mapping[int, str] = field(default_factory=_nothing)
+    left_out_subruns: Mapping[tuple[int, int], str] = field(default_factory=_no_subruns)
 
 
 def read_override(path: Path) -> Override:
@@ -65,9 +74,11 @@ def format_override(override: Override) -> str:
     """Write an override as :func:`parse_override` reads it."""
     runs = {key: getattr(override, key) for key in _KEYS}
     lines = [f"{key} = {run_tag(run)}" for key, run in runs.items() if run is not None]
-    if override.left_out:
+    if override.left_out or override.left_out_subruns:
         lines.append(f"[{LEFT_OUT}]")
         lines += [f"{run_tag(run)} = {reason}" for run, reason in override.left_out.items()]
+        subruns = override.left_out_subruns.items()
+        lines += [f"{subrun_tag(*which)} = {reason}" for which, reason in subruns]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -98,6 +109,7 @@ def parse_override(text: str, path: Path) -> Override:
         drs4_run=reader.chosen.get("drs4_run"),
         calibration_run=reader.chosen.get("calibration_run"),
         left_out=MappingProxyType(reader.left_out),
+        left_out_subruns=MappingProxyType(reader.left_out_subruns),
     )
 
 
@@ -109,6 +121,7 @@ class _Reader:
     section: str | None = ""  # "" before the first header, None in one that is not known
     chosen: dict[str, int] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
+    left_out_subruns: dict[tuple[int, int], str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
 
@@ -144,19 +157,28 @@ class _Reader:
         return None
 
     def _leave_out(self, key: str, value: str, number: int) -> str | None:
-        run = _run(key)
+        run, subrun = _run_and_subrun(key)
         if run is None:
             hint = f"; {key} goes above [{LEFT_OUT}]" if key in _KEYS else ""
-            return f"expected a run number such as 01875{hint}"
+            return f"expected a run number such as 01875, or a sub-run such as 01875.0003{hint}"
         if not value:
-            return "expected the reason why this run is left out"
+            return "expected the reason why it is left out"
         if not value.isprintable() or "\ufffd" in value:
             return f"{_quote(value)}; expected a reason in printable characters"
-        if run in self.left_out:
-            return f"run {run_tag(run)} is in line {self.lines[run_tag(run)]} already"
-        self.left_out[run] = value
-        self.lines[run_tag(run)] = number
+        tag = run_tag(run) if subrun is None else subrun_tag(run, subrun)
+        if tag in self.lines:
+            return f"{'run' if subrun is None else 'sub-run'} {tag} is in line {self.lines[tag]} already"
+        if subrun is None:
+            self.left_out[run] = value
+        else:
+            self.left_out_subruns[run, subrun] = value
+        self.lines[tag] = number
         return None
+
+
+def _run_and_subrun(text: str) -> tuple[int | None, int | None]:
+    match = _SUBRUN.fullmatch(text)
+    return (_run(match["run"]), int(match["subrun"])) if match else (_run(text), None)
 
 
 def _run(text: str) -> int | None:

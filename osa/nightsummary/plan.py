@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from osa.errors import InputError
 from osa.layout import Layout
 from osa.model.run import RunEntry
 from osa.model.sequence import NightPlan
+from osa.nightsummary.borrowed import read_borrowed
 from osa.nightsummary.choice import Request, first_request
 from osa.nightsummary.extract import extract
 from osa.nightsummary.nightsummary import read_night_summary
@@ -36,6 +38,13 @@ def plan_night(
     """
     runs = read_night_summary(layout.night_summary)
     override, kept = read_override(layout.override), read_override(layout.kept_choice)
+    by_closer = read_override(layout.left_out)
+    borrowed = read_borrowed(layout.borrowed_calibration)
+    if borrowed is not None and (drs4_run, calibration_run) != (None, None):
+        raise InputError(
+            f"the calibration of the night {borrowed.night} serves: go back to the night's own with "
+            "--own-calibration before choosing its runs"
+        )
     pointings = find_pointings(runs, layout.target_log, layout.drive_log)
 
     def pointing(entry: RunEntry) -> tuple[str | None, str | None]:
@@ -48,7 +57,9 @@ def plan_night(
         raw_subruns=find_raw_subruns(layout),
         drs4=_request(layout, override, kept, "drs4_run", drs4_run),
         calibration=_request(layout, override, kept, "calibration_run", calibration_run),
-        left_out=override.left_out,
+        left_out={**by_closer.left_out, **override.left_out},
+        left_out_subruns={**by_closer.left_out_subruns, **override.left_out_subruns},
+        borrowed=borrowed,
         pointing=pointing,
     )
 

@@ -257,6 +257,7 @@ def _task_environment(task: PendingTask) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
     environment["SLURM_JOB_ID"] = str(task.job_id)
     environment["SLURM_CPUS_PER_TASK"] = str(task.resources.cpus)
+    environment["SLURM_MEM_PER_NODE"] = str(task.resources.memory)
     environment[END_WITH_PARENT] = str(os.getpid())
     if task.task is not None:
         environment["SLURM_ARRAY_JOB_ID"] = str(task.job_id)

@@ -2,25 +2,23 @@
 
 The names of tables are those of lstchain 0.12. Each check raises :class:`ProductError`.
 
-Files are read with PyTables, as lstchain writes them: h5py alone lacks the blosc filter with which
-lstchain compresses its tables. PyTables in turn crashes, and takes the interpreter with it, where
-the structure of a file is torn, so h5py walks through that first. Every check of an HDF5 file
-reads all of it once, so that lstchain's checksums are compared: a file can have its full size and
-be torn inside.
+Every check of an HDF5 file that was just made reads all of it once, so that lstchain's checksums are
+compared: a file can have its full size and be torn inside.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osa.errors import ProductError
+from osa.steps.hdf5 import leaf, opened, reason
 
 if TYPE_CHECKING:
-    import h5py
+    import numpy
     import tables
 
 __all__ = [
@@ -36,6 +34,7 @@ __all__ = [
     "check_time_calibration",
     "event_count",
     "raw_event_count",
+    "raw_is_cut_short",
 ]
 
 LIBRARIES = ("numpy", "tables", "h5py", "astropy.io.fits")
@@ -48,77 +47,83 @@ DATACHECK_COSMICS = "dl1datacheck/cosmics"
 
 _N_GAINS, _N_PIXELS, _N_CAPACITORS = 2, 1855, 4096
 _FITS_BLOCK = 2880
+_ROWS = 4096
 
 # Events of a raw file that ctapipe_io_lst passes over (those with event id 0) are a handful.
 _MOST_EVENTS_LOST = 0.01
 _HANDFUL = 5
 
 
-@contextmanager
-def _opened(path: Path, *, whole: bool = True) -> Iterator[tables.File]:
-    """Open an HDF5 file; whatever goes wrong while it is read makes it a bad product."""
-    import tables
+@dataclass(frozen=True)
+class _Events:
+    """Which events a table has.
 
+    Parameters
+    ----------
+    runs : tuple of int
+        The runs that they are of.
+    ids : numpy.ndarray
+        Their numbers.
+    """
+
+    runs: tuple[int, ...]
+    ids: numpy.ndarray[Any, Any]
+
+    @classmethod
+    def of(cls, table: tables.Table) -> _Events:
+        """Read both columns in one pass: each costs as much as the whole rows, which are compressed."""
+        import numpy as np
+
+        runs: set[int] = set()
+        ids = []
+        for start in range(0, table.nrows, _ROWS):
+            rows = table.read(start, min(start + _ROWS, table.nrows))
+            runs.update(np.unique(rows["obs_id"]).tolist())
+            ids.append(rows["event_id"].copy())
+        return cls(tuple(sorted(runs)), np.concatenate(ids))
+
+    def check_run(self, path: Path, run: int) -> None:
+        """Expect events of this run only."""
+        if self.runs != (run,):
+            raise ProductError(f"{path} holds events of run(s) {list(self.runs)}, not of {run}")
+
+
+@dataclass(frozen=True)
+class _Dl1:
+    """What the checks ask of a DL1 file.
+
+    Parameters
+    ----------
+    events : _Events
+        Of its parameters.
+    n_images : int or None
+        Rows of images, where it has that table.
+    """
+
+    events: _Events
+    n_images: int | None
+
+
+def _read_dl1(path: Path, *, whole: bool) -> _Dl1:
+    with opened(path, whole=whole) as file:
+        events = _Events.of(leaf(file, path, DL1_PARAMETERS))
+        has_images = f"/{DL1_IMAGES}" in file
+        return _Dl1(events, int(file.get_node(f"/{DL1_IMAGES}").nrows) if has_images else None)
+
+
+def _glance_at_dl1(path: Path) -> _Dl1:
+    """Read it, or remember it: a sub-run's DL1 is asked for its own check and then for that of DL2."""
     try:
-        with warnings.catch_warnings():
-            # Nodes of kinds that PyTables does not know (in DL2) and names that are no Python names.
-            warnings.simplefilter("ignore")
-            _walk(path)
-            with tables.open_file(path, "r") as file:
-                if whole:
-                    _read_through(file)
-                yield file
-    except (ProductError, MemoryError):
-        raise
-    except FileNotFoundError:
-        raise ProductError(f"{path} is not there") from None
-    except Exception as error:  # torn files make HDF5, NumPy and PyTables fail in many ways
-        raise ProductError(f"{path} cannot be read: {_reason(error)}") from None
+        found = path.stat()
+    except OSError:
+        return _read_dl1(path, whole=False)  # which says what is wrong
+    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return _remembered_dl1(path, stamp)
 
 
-def _walk(path: Path) -> None:
-    """Open everything in a file, without reading the data."""
-    import h5py
-
-    def visit(_name: str, node: h5py.Group | h5py.Dataset) -> None:
-        for attribute in node.attrs:
-            node.attrs.get_id(attribute)
-
-    with h5py.File(path, "r") as file:
-        visit("/", file)
-        file.visititems(visit)
-
-
-def _reason(error: Exception) -> str:
-    """Say in one line what went wrong: PyTables puts HDF5's whole trace into its errors."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
-def _read_through(file: tables.File) -> None:
-    """Read everything once, in pieces of about a megabyte."""
-    import tables
-
-    for leaf in file.walk_nodes("/", "Leaf"):
-        if not isinstance(leaf, tables.UnImplemented):
-            for start in range(0, leaf.nrows, max(1, leaf.nrowsinbuf)):
-                leaf.read(start, min(start + max(1, leaf.nrowsinbuf), leaf.nrows))
-
-
-def _leaf(file: tables.File, path: Path, name: str) -> Any:
-    """Find a table or array that has rows."""
-    if f"/{name}" not in file:
-        raise ProductError(f"{path} has no table {name}")
-    leaf = file.get_node(f"/{name}")
-    if not leaf.nrows:
-        raise ProductError(f"{path}: table {name} is empty")
-    return leaf
-
-
-def _check_run(table: tables.Table, path: Path, run: int) -> None:
-    found = {int(value) for value in set(table.col("obs_id"))}
-    if found != {run}:
-        raise ProductError(f"{path} holds events of run(s) {sorted(found)}, not of {run}")
+@lru_cache(maxsize=1)
+def _remembered_dl1(path: Path, _stamp: tuple[int, ...]) -> _Dl1:
+    return _read_dl1(path, whole=False)
 
 
 def _check_name(path: Path, run: int) -> None:
@@ -152,21 +157,46 @@ def raw_event_count(raw_file: Path) -> int:
     return total
 
 
+def raw_is_cut_short(raw_file: Path) -> bool:
+    """Tell whether a raw file ends before the end that its headers promise.
+
+    Parameters
+    ----------
+    raw_file : pathlib.Path
+        The file of one stream.
+
+    Returns
+    -------
+    bool
+        False where the headers cannot be read: then nobody knows.
+    """
+    from astropy.io import fits
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is cut short, among others
+            with fits.open(raw_file, disable_image_compression=True) as hdus:
+                end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
+        return raw_file.stat().st_size < int(end)
+    except (OSError, KeyError, ValueError, TypeError):
+        return False
+
+
 def event_count(path: Path, table: str) -> int:
     """Count the rows of a table."""
-    with _opened(path, whole=False) as file:
-        return int(_leaf(file, path, table).nrows)
+    with opened(path, whole=False) as file:
+        return int(leaf(file, path, table).nrows)
 
 
 def check_drs4_pedestal(path: Path) -> None:
     """Expect the baseline of every capacitor, shape (1, gains, pixels, capacitors)."""
-    with _opened(path) as file:
+    with opened(path) as file:
         group = "r1/monitoring/drs4_baseline"
         names = file.get_node(f"/{group}")._v_children if f"/{group}" in file else ()
         name = next((name for name in names if name.startswith("tel_") and "meta" not in name), None)
         if name is None:
             raise ProductError(f"{path} has no table {group}/tel_*")
-        table = _leaf(file, path, f"{group}/{name}")
+        table = leaf(file, path, f"{group}/{name}")
         shape = table.coldtypes["baseline_mean"].shape
         if shape != (_N_GAINS, _N_PIXELS, _N_CAPACITORS):
             raise ProductError(f"{path}: baseline has shape {shape}")
@@ -179,9 +209,9 @@ def check_time_calibration(path: Path) -> None:
     """
     import numpy as np
 
-    with _opened(path) as file:
+    with opened(path) as file:
         for name in ("fan", "fbn"):
-            values = _leaf(file, path, name).read()
+            values = leaf(file, path, name).read()
             if values.shape[:2] != (_N_GAINS, _N_PIXELS) or not np.isfinite(values).all():
                 raise ProductError(f"{path}: {name} is not finite for every pixel")
             if not values.any(axis=2).all():
@@ -190,12 +220,12 @@ def check_time_calibration(path: Path) -> None:
 
 def check_charge_calibration(path: Path) -> None:
     """Expect the four tables of a camera calibration."""
-    with _opened(path) as file:
+    with opened(path) as file:
         group = next((name for name in file.root._v_children if name.startswith("tel_")), None)
         if group is None:
             raise ProductError(f"{path} has no group tel_*")
         for name in ("calibration", "flatfield", "pedestal", "pixel_status"):
-            _leaf(file, path, f"{group}/{name}")
+            leaf(file, path, f"{group}/{name}")
 
 
 def check_dl1(path: Path, *, run: int, raw_file: Path | None = None, whole: bool = True) -> None:
@@ -213,14 +243,11 @@ def check_dl1(path: Path, *, run: int, raw_file: Path | None = None, whole: bool
         Whether to read all of it, so that its checksums are compared, or only its structure and
         the columns that are needed.
     """
-    with _opened(path, whole=whole) as file:
-        parameters = _leaf(file, path, DL1_PARAMETERS)
-        _check_run(parameters, path, run)
-        n_events = int(parameters.nrows)
-        if f"/{DL1_IMAGES}" in file:
-            n_images = int(file.get_node(f"/{DL1_IMAGES}").nrows)
-            if n_images != n_events:
-                raise ProductError(f"{path}: {n_events} rows of parameters, {n_images} images")
+    found = _read_dl1(path, whole=True) if whole else _glance_at_dl1(path)
+    found.events.check_run(path, run)
+    n_events = len(found.events.ids)
+    if found.n_images not in (None, n_events):
+        raise ProductError(f"{path}: {n_events} rows of parameters, {found.n_images} images")
     if raw_file is not None:
         expected = raw_event_count(raw_file)
         lost = max(_HANDFUL, _MOST_EVENTS_LOST * expected)
@@ -230,7 +257,7 @@ def check_dl1(path: Path, *, run: int, raw_file: Path | None = None, whole: bool
 
 def check_interleaved(path: Path) -> None:
     """Expect a readable file; it may hold no event."""
-    with _opened(path):
+    with opened(path):
         pass
 
 
@@ -260,7 +287,7 @@ def check_muons(path: Path, *, run: int) -> None:
     except FileNotFoundError:
         raise ProductError(f"{path} is not there") from None
     except Exception as error:  # torn files make astropy fail in many ways
-        raise ProductError(f"{path} cannot be read: {_reason(error)}") from None
+        raise ProductError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def check_datacheck(path: Path, *, run: int, subruns: tuple[int, ...], whole: bool = True) -> None:
@@ -270,8 +297,8 @@ def check_datacheck(path: Path, *, run: int, subruns: tuple[int, ...], whole: bo
     :func:`check_dl1`.
     """
     _check_name(path, run)
-    with _opened(path, whole=whole) as file:
-        found = sorted(int(value) for value in _leaf(file, path, DATACHECK_COSMICS).col("subrun_index"))
+    with opened(path, whole=whole) as file:
+        found = sorted(int(value) for value in leaf(file, path, DATACHECK_COSMICS).col("subrun_index"))
     if found != sorted(subruns):
         raise ProductError(f"{path} holds sub-runs {found}; expected {sorted(subruns)}")
 
@@ -284,16 +311,14 @@ def check_dl2(path: Path, *, run: int, dl1: Path, whole: bool = True) -> None:
     """
     import numpy as np
 
-    with _opened(path, whole=whole) as file:
-        parameters = _leaf(file, path, DL2_PARAMETERS)
-        _check_run(parameters, path, run)
+    with opened(path, whole=whole) as file:
+        parameters = leaf(file, path, DL2_PARAMETERS)
+        events = _Events.of(parameters)
+        events.check_run(path, run)
         missing = {"reco_energy", "gammaness", "reco_alt"} - set(parameters.colnames)
         if missing:
             raise ProductError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-        events = parameters.col("event_id")
-    with _opened(dl1, whole=False) as file:
-        known = _leaf(file, dl1, DL1_PARAMETERS).col("event_id")
-    if not np.isin(events, known).all():
+    if not np.isin(events.ids, _glance_at_dl1(dl1).events.ids).all():
         raise ProductError(f"{path} has events that are not in {dl1.name}")
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from osa.errors import OsaError
-
-__all__ = ["append_line", "create_text", "publish", "sha256", "sync_directory", "verified_move", "write_text"]
+__all__ = ["append_line", "create_text", "publish", "sha256", "sync_directory", "sync_file", "write_text"]
 
 _BLOCK = 1 << 20
 _DEFAULT_MODE = 0o644
@@ -28,7 +25,8 @@ def sync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make the content of a file durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -121,7 +119,7 @@ def publish(made: Path, final: Path) -> None:
     final : pathlib.Path
         The name that means complete.
     """
-    _sync_file(made)
+    sync_file(made)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(made, final)
     sync_directory(final.parent)
@@ -134,67 +132,3 @@ def sha256(path: Path) -> str:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-def verified_move(source: Path, target: Path) -> bool:
-    """Move a file; across file systems as a copy that is compared before the source goes.
-
-    Parameters
-    ----------
-    source, target : pathlib.Path
-        The file, and its new name; folders above it are made.
-
-    Returns
-    -------
-    bool
-        False where the move was done before and nothing was left to do.
-
-    Raises
-    ------
-    OsaError
-        If another file with other content is at the target already, or the copy differs from
-        the source. Nothing is lost then.
-    """
-    if not source.exists():
-        if target.exists():
-            return False
-        raise OsaError(f"cannot move {source}: neither it nor {target} is there")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if _entry(source) == _entry(target):
-        return False
-    if target.is_symlink():
-        raise OsaError(f"{target} is a symbolic link: {source} is kept")
-    if target.exists():
-        if sha256(source) != sha256(target):
-            raise OsaError(f"{target} is there already and differs from {source}: both are kept")
-        _sync_file(target)  # it may be the copy of a move that was cut short
-        sync_directory(target.parent)
-    else:
-        try:
-            publish(source, target)
-            return True
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        _copy_across(source, target)
-    source.unlink()
-    sync_directory(source.parent)
-    return True
-
-
-def _entry(path: Path) -> Path:
-    """The directory entry that a path names: two paths to one entry must not be told apart."""
-    return path.parent.resolve() / path.name
-
-
-def _copy_across(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        shutil.copy2(source, partial)
-        _sync_file(partial)
-        if sha256(partial) != sha256(source):
-            raise OsaError(f"the copy of {source} to {target.parent} differs from it: not moved")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(target.parent)

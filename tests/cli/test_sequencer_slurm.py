@@ -227,7 +227,7 @@ def test_closer_waits_for_jobs_without_notes(planned: Layout, fake: FakeSlurm, c
     sequencer(planned)
     lose_notes(planned)
     night = ["-c", str(planned.settings.path), "-d", planned.night.underscored, "--backend", "slurm"]
-    assert closer.main([*night, "-f"]) == 1
+    assert closer.main([*night, "-f"]) == 5
     assert "tasks are still at work" in capsys.readouterr().err
     assert not planned.night_finished.exists()
 
@@ -239,7 +239,7 @@ def test_closer_says_what_to_do_about_unknown_tasks(
     for job in list(range(1, 4)):
         fake.lose(str(job))
     night = ["-c", str(planned.settings.path), "-d", planned.night.underscored, "--backend", "slurm"]
-    assert closer.main([*night, "-f"]) == 1
+    assert closer.main([*night, "-f"]) == 5
     assert "sequencer --cancel gives them up" in capsys.readouterr().err
     assert sequencer(planned, "--cancel") == 0
     assert "submitted 6 task(s)" in (sequencer(planned), capsys.readouterr().err)[1]
@@ -293,7 +293,7 @@ def test_jobs_of_a_run_that_has_left_the_night(planned: Layout, fake: FakeSlurm,
     assert sequencer(planned, "-s") == 0
     assert "LST1_01875 may be at work, although the night has no such sequence" in capsys.readouterr().err
     night = ["-c", str(planned.settings.path), "-d", planned.night.underscored, "--backend", "slurm"]
-    assert closer.main([*night, "-f"]) == 1
+    assert closer.main([*night, "-f"]) == 5
     assert "LST1_01875 may be at work" in capsys.readouterr().err
     assert sequencer(planned, "--cancel") == 0
     assert "cancelled 6 task(s)" in capsys.readouterr().err

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from night_states import CALIBRATION_RUN, DRS4_RUN, calibration_sequence, sequence_state
 
-from osa.closing.actions import Move, PutFlag, closing_moves, merges, put_closed_flag
-from osa.errors import OsaError
+from osa.closing.actions import PutFlag, closing_moves, merges, put_closed_flag
 from osa.layout import DATACHECK, DL1, DL2, INTERLEAVED, MUONS, PRODUCT_KINDS, Layout
 from osa.model.sequence import NightPlan
 from osa.nightstate import read_night_state
+from osa.system.moves import verified_move
 
 
 def moves_of(layout: Layout, plan: NightPlan, run: int) -> dict[Path, Path]:
@@ -44,29 +44,10 @@ def test_calibration_without_drs4_run_has_nothing_to_move(complete: Layout) -> N
 def test_what_is_not_there_or_moved_already_is_not_moved(complete: Layout, plan: NightPlan) -> None:
     complete.working(DL2, 1875, 0).unlink()
     before = moves_of(complete, plan, 1875)
-    Move(*before.popitem()).perform()
+    verified_move(*before.popitem())
     after = moves_of(complete, plan, 1875)
     assert after == before
     assert complete.working(DL2, 1875, 0) not in after
-
-
-def test_move_can_be_done_again(tmp_path: Path) -> None:
-    move = Move(tmp_path / "a", tmp_path / "final" / "a")
-    move.source.write_text("content")
-    move.perform()
-    move.perform()
-    assert move.target.read_text() == "content"
-    assert not move.source.exists()
-    assert str(move) == f"move {move.source} to {move.target}"
-
-
-def test_different_file_at_the_target_stays_and_so_does_the_source(tmp_path: Path) -> None:
-    move = Move(tmp_path / "a", tmp_path / "b")
-    move.source.write_text("new")
-    move.target.write_text("old")
-    with pytest.raises(OsaError, match="both are kept"):
-        move.perform()
-    assert (move.source.read_text(), move.target.read_text()) == ("new", "old")
 
 
 def test_merges_of_a_run(complete: Layout, plan: NightPlan) -> None:
@@ -95,7 +76,7 @@ def test_only_subruns_that_are_there_are_merged(complete: Layout, plan: NightPla
 def test_merges_are_the_same_after_the_moves(complete: Layout, plan: NightPlan) -> None:
     before = [str(merge) for merge in merges(complete, plan.data[0])]
     for source, target in moves_of(complete, plan, 1874).items():
-        Move(source, target).perform()
+        verified_move(source, target)
     assert [str(merge) for merge in merges(complete, plan.data[0])] == before
 
 

@@ -66,7 +66,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
         ("[leave out]\n1 =", "'1': expected the reason"),
         ("[leave out]\nabc = dark", "'abc': expected a run number"),
         ("[leave out]\n../1 = dark", "'../1': expected a run number"),
-        ("[leave out]\ndrs4_run = 1", "'drs4_run': expected a run number such as 01875; drs4_run goes above"),
+        ("[leave out]\ndrs4_run = 1", "'drs4_run': expected a run number such as 01875, or a sub-run such as 01875.0003; drs4_run goes"),
         ("[leave out]\n1 = \x1b[2J", "expected a reason in printable characters"),
         ("[leave out]\n1 = a\n01 = b", "'01': run 00001 is in line 2 already"),
     ],

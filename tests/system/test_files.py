@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from osa.errors import OsaError
 from osa.system import files
-from osa.system.files import append_line, publish, sha256, sync_directory, verified_move, write_text
+from osa.system.files import append_line, publish, sha256, sync_directory, write_text
 
 FAULTS = [errno.ENOSPC, errno.EIO]
 
@@ -33,16 +32,6 @@ def break_os(monkeypatch):
         monkeypatch.setattr(os, name, broken)
 
     return make
-
-
-@pytest.fixture
-def elsewhere(tmp_path):
-    """A folder on another file system."""
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
-    if folder.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("/dev/shm is on the file system of the temporary files")
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -204,7 +193,7 @@ def test_a_file_that_cannot_be_flushed_gets_no_final_name(tmp_path, break_os, co
 def test_the_file_is_flushed_before_its_name_and_the_name_after(tmp_path, monkeypatch):
     made, final, order = tmp_path / "made", tmp_path / "final", []
     made.write_text("x")
-    monkeypatch.setattr(files, "_sync_file", lambda path: order.append(("flush", path)))
+    monkeypatch.setattr(files, "sync_file", lambda path: order.append(("flush", path)))
     monkeypatch.setattr(files, "sync_directory", lambda path: order.append(("names", path)))
     monkeypatch.setattr(os, "replace", lambda a, b: order.append(("rename", a)))
     publish(made, final)
@@ -222,203 +211,6 @@ def test_hash_of_a_file_longer_than_a_block(tmp_path, monkeypatch):
     (tmp_path / "other").write_bytes(b"abc" * 4 + b"abd")
     assert sha256(tmp_path / "file") == hashlib.sha256(b"abc" * 5).hexdigest()
     assert sha256(tmp_path / "file") != sha256(tmp_path / "other")
-
-
-# ----------------------------------------------------------------------- verified_move
-
-
-@pytest.fixture(params=["same file system", "other file system"])
-def target(request, tmp_path):
-    if request.param == "same file system":
-        return tmp_path / "final" / "product.h5"
-    return request.getfixturevalue("elsewhere") / "final" / "product.h5"
-
-
-@pytest.fixture
-def source(tmp_path):
-    path = tmp_path / "work" / "product.h5"
-    path.parent.mkdir()
-    path.write_bytes(b"content" * 1000)
-    return path
-
-
-def test_a_file_is_moved(source, target):
-    content = source.read_bytes()
-    assert verified_move(source, target) is True
-    assert target.read_bytes() == content
-    assert not source.exists()
-    assert names(target.parent) == {"product.h5"}
-
-
-def test_a_move_that_was_done_is_not_done_again(source, target):
-    verified_move(source, target)
-    assert verified_move(source, target) is False
-    assert target.exists()
-
-
-def test_a_move_without_source_and_target_is_an_error(tmp_path, target):
-    with pytest.raises(OsaError, match="neither it nor"):
-        verified_move(tmp_path / "missing", target)
-
-
-def test_the_same_file_at_the_target_ends_a_move_that_was_cut_short(source, target):
-    target.parent.mkdir()
-    shutil.copy(source, target)
-    assert verified_move(source, target) is True
-    assert target.exists()
-    assert not source.exists()
-
-
-def test_another_file_at_the_target_is_kept_and_so_is_the_source(source, target):
-    target.parent.mkdir()
-    target.write_bytes(b"other")
-    content = source.read_bytes()
-    with pytest.raises(OsaError, match="differs from"):
-        verified_move(source, target)
-    assert (target.read_bytes(), source.read_bytes()) == (b"other", content)
-
-
-@pytest.mark.parametrize("code", FAULTS)
-@pytest.mark.parametrize("after", range(2))
-def test_the_source_stays_until_the_target_is_durable(source, target, break_os, code, after):
-    content = source.read_bytes()
-    break_os("fsync", code, after=after)
-    with pytest.raises(OSError, match=os.strerror(code)):
-        verified_move(source, target)
-    kept = source if source.exists() else target
-    assert kept.read_bytes() == content
-    assert not target.parent.exists() or names(target.parent) <= {"product.h5"}
-
-
-def test_the_same_file_at_the_target_is_made_durable_first(source, target, break_os):
-    target.parent.mkdir()
-    shutil.copy(source, target)
-    break_os("fsync", errno.EIO)
-    with pytest.raises(OSError, match="Input/output error"):
-        verified_move(source, target)
-    assert source.exists()
-
-
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("moment", ["in the copy", "before the rename", "before the unlink"])
-def test_a_move_across_can_be_killed_anywhere(source, elsewhere, monkeypatch, moment):
-    content, target = source.read_bytes(), elsewhere / "product.h5"
-
-    def die(*_args, **_kwargs):
-        raise Killed
-
-    def copy_half(_source, partial, **_kwargs):
-        Path(partial).write_bytes(content[: len(content) // 2])
-        raise Killed
-
-    def rename_or_die(made, final, *, replace=os.replace):
-        if Path(made).parent == Path(final).parent:
-            raise Killed
-        replace(made, final)
-
-    with monkeypatch.context() as patch:
-        if moment == "in the copy":
-            patch.setattr(shutil, "copy2", copy_half)
-        elif moment == "before the rename":
-            patch.setattr(os, "replace", rename_or_die)
-        # SIGKILL gives no time to tidy up, so nothing that tidies up may count.
-        patch.setattr(Path, "unlink", die)
-        with pytest.raises(Killed):
-            verified_move(source, target)
-    assert source.read_bytes() == content
-    if target.exists():
-        assert target.read_bytes() == content
-    assert verified_move(source, target) is True
-    assert target.read_bytes() == content
-    assert not source.exists()
-    assert names(elsewhere) == {"product.h5"}
-
-
-def test_a_copy_that_differs_is_not_moved(source, elsewhere, monkeypatch):
-    monkeypatch.setattr(shutil, "copy2", lambda _source, copy: Path(copy).write_bytes(b"torn"))
-    with pytest.raises(OsaError, match="differs from it: not moved"):
-        verified_move(source, elsewhere / "product.h5")
-    assert source.exists()
-    assert names(elsewhere) == set()
-
-
-def test_a_full_target_leaves_the_source(source, elsewhere, monkeypatch):
-    def full(_source, copy):
-        Path(copy).write_bytes(b"cont")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(shutil, "copy2", full)
-    with pytest.raises(OSError, match="No space"):
-        verified_move(source, elsewhere / "product.h5")
-    assert source.exists()
-    assert names(elsewhere) == set()
-
-
-def test_a_boundary_that_only_the_kernel_sees_is_crossed_by_copy(source, tmp_path, monkeypatch):
-    """A bind mount has the same device number, and rename fails there all the same."""
-    replace, target = os.replace, tmp_path / "mount" / "product.h5"
-
-    def refuse(made, final):
-        if Path(made).parent != Path(final).parent:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        replace(made, final)
-
-    monkeypatch.setattr(os, "replace", refuse)
-    assert verified_move(source, target) is True
-    assert target.exists()
-    assert not source.exists()
-
-
-def test_a_file_moved_to_itself_is_not_lost(source, tmp_path):
-    (tmp_path / "alias").symlink_to(source.parent)
-    assert verified_move(source, source) is False
-    assert verified_move(source, tmp_path / "alias" / source.name) is False
-    assert source.exists()
-
-
-def test_a_target_that_is_a_link_to_the_source_does_not_lose_it(source, tmp_path):
-    link = tmp_path / "link"
-    link.symlink_to(source)
-    with pytest.raises(OsaError, match="is a symbolic link"):
-        verified_move(source, link)
-    assert source.exists()
-
-
-def test_a_dangling_link_at_the_target_is_not_followed(source, tmp_path):
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(OsaError, match="is a symbolic link"):
-        verified_move(source, link)
-    assert source.exists()
-    assert not (tmp_path / "nowhere").exists()
-
-
-@pytest.mark.parametrize("was_copied", [False, True])
-def test_the_content_of_a_copy_is_flushed_before_the_source_goes(source, elsewhere, monkeypatch, was_copied):
-    target = elsewhere / "product.h5"
-    if was_copied:
-        shutil.copy(source, target)
-    replace, flush = os.replace, files._sync_file
-
-    def refuse_to_cross(made, final):
-        if Path(made).parent != Path(final).parent:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        replace(made, final)
-
-    def fail_there(path):
-        if path.parent == elsewhere:
-            raise OSError(errno.EIO, "Input/output error")
-        flush(path)
-
-    monkeypatch.setattr(os, "replace", refuse_to_cross)
-    monkeypatch.setattr(files, "_sync_file", fail_there)
-    with pytest.raises(OSError, match="Input/output error"):
-        verified_move(source, target)
-    assert source.exists()
-    assert names(elsewhere) == ({"product.h5"} if was_copied else set())
 
 
 def test_created_file_is_whole_and_made_once(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""The remedies that the closer has: each can be told of, and done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from osa.closing.judge import Damage
+from osa.closing.undo import stamp
+from osa.cures.other_night import borrow
+from osa.incidences import add_incidence
+from osa.layout import Layout
+from osa.model.rule import Rule
+from osa.model.run import list_subruns, run_tag
+from osa.model.sequence import BorrowedCalibration, Sequence
+from osa.nightsummary.override import format_override, read_override
+from osa.scheduler.base import Scheduler
+from osa.system.files import write_text
+
+__all__ = ["Borrow", "Cancel", "LeaveOut", "Remedy", "SetAside", "what_of"]
+
+
+def what_of(sequence: Sequence, tasks: Iterable[int], of: Iterable[int] | None = None) -> str:
+    """Name tasks of a sequence in words: ``sub-runs 3, 5 of run 01874``.
+
+    Parameters
+    ----------
+    sequence : Sequence
+        The sequence.
+    tasks : iterable of int
+        Its sub-runs.
+    of : iterable of int, optional
+        All that it has; where it is given and the tasks are all of them, the run is named alone.
+    """
+    tasks = sorted(tasks)
+    run = f"run {run_tag(sequence.run)}"
+    if sequence.parent is None and sequence.number == 0:
+        return f"calibration {run}"
+    if of is not None and tasks == sorted(of):
+        return run
+    return f"sub-run{'' if len(tasks) == 1 else 's'} {list_subruns(tasks)} of {run}"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Set a damaged product aside, so that it is made again."""
+
+    layout: Layout = field(repr=False)
+    sequence: Sequence
+    damage: Damage
+
+    def __str__(self) -> str:
+        return f"set aside {self.damage.path.name}, to have it made again: {self.damage.reason}"
+
+    def perform(self) -> None:
+        """Do it; within its file system, so that nothing can be lost."""
+        path = self.damage.path
+        os.replace(path, path.with_name(f"{path.name}.damaged.{stamp(datetime.now(UTC))}"))
+        _say(self.layout, f"{path.name} was damaged and is made again: {self.damage.reason}.")
+
+    @staticmethod
+    def count(path: Path) -> int:
+        """Count how often a product was set aside before."""
+        return sum(1 for _ in path.parent.glob(f"{path.name}.damaged.*"))
+
+
+@dataclass(frozen=True)
+class LeaveOut:
+    """Leave out sub-runs that no other try can cure, or the whole run where nothing else is in it."""
+
+    layout: Layout = field(repr=False)
+    sequence: Sequence
+    subruns: tuple[int, ...]
+    rule: Rule
+
+    @property
+    def is_whole_run(self) -> bool:
+        """Whether the run has no other sub-runs."""
+        return self.subruns == self.sequence.subruns and not self.sequence.left_out
+
+    @property
+    def _what(self) -> str:
+        return what_of(self.sequence, self.subruns, self.sequence.subruns if self.is_whole_run else None)
+
+    def __str__(self) -> str:
+        return f"leave out {self._what}: {self.rule.name}"
+
+    def perform(self) -> None:
+        """Do it."""
+        path = self.layout.left_out
+        before = read_override(path)
+        if self.is_whole_run:
+            after = replace(before, left_out={**before.left_out, self.sequence.run: self.rule.name})
+        else:
+            subruns = {(self.sequence.run, subrun): self.rule.name for subrun in self.subruns}
+            after = replace(before, left_out_subruns={**before.left_out_subruns, **subruns})
+        head = "# What closer leaves out; remove a line, and sequencer takes that in again.\n"
+        write_text(path, head + format_override(after))
+        what = self._what
+        words = self.rule.words or "left out"
+        _say(self.layout, f"{what[0].upper()}{what[1:]}: {self.rule.name}; {words}.")
+
+
+@dataclass(frozen=True)
+class Borrow:
+    """Use the calibration of another night."""
+
+    layout: Layout = field(repr=False)
+    calibration: BorrowedCalibration
+    why: str
+
+    def __str__(self) -> str:
+        return f"use the calibration of the night {self.calibration.night}: the night's own {self.why}"
+
+    def perform(self) -> None:
+        """Do it."""
+        borrow(self.layout, self.calibration, self.why)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel what waits in vain."""
+
+    layout: Layout = field(repr=False)
+    scheduler: Scheduler = field(repr=False)
+    sequence: Sequence
+    why: str
+
+    def __str__(self) -> str:
+        return f"cancel what is pending of {self.sequence.name}: {self.why}"
+
+    def perform(self) -> None:
+        """Do it."""
+        self.scheduler.cancel(self.layout.group, [self.sequence.name])
+
+
+Remedy = SetAside | LeaveOut | Borrow | Cancel
+
+
+def _say(layout: Layout, comment: str) -> None:
+    add_incidence(layout.incidences, layout.night, layout.settings.telescope_name, comment)
