@@ -224,7 +224,7 @@ def _not_closed(closing: Closing, scheduler: Scheduler) -> ExitCode:
     for remark in cures.remarks:
         note(remark)
     if closing.whole_night:
-        raise_alarm(closing, cures, say=note)
+        raise_alarm(closing, cures, attended=sys.stdin.isatty(), say=note)
     what = "night" if closing.whole_night else "sequence"
     if closing.is_under_way:
         note(f"not closed yet: {closing.what_is_under_way}")

@@ -39,7 +39,12 @@ def is_due(layout: Layout, clock: datetime) -> bool:
 
 
 def raise_alarm(
-    closing: Closing, cures: Cures, *, say: Callable[[str], None], clock: datetime | None = None
+    closing: Closing,
+    cures: Cures,
+    *,
+    attended: bool,
+    say: Callable[[str], None],
+    clock: datetime | None = None,
 ) -> bool:
     """Write the report on a night that should have been closed, and mail it where that is wanted.
 
@@ -51,6 +56,8 @@ def raise_alarm(
         The night as it is.
     cures : Cures
         What can be done about it.
+    attended : bool
+        Whether somebody is looking: then nobody is mailed.
     say : callable
         Told what was done.
     clock : datetime.datetime, optional
@@ -69,7 +76,7 @@ def raise_alarm(
     write_text(layout.alarm, text)
     say(f"the night should have been closed by now: see {layout.alarm}")
     alarm = layout.settings.alarm
-    if alarm.recipient is None:
+    if alarm.recipient is None or attended:
         return True
     mailed = layout.alarm.with_suffix(".mailed")
     mark = hashlib.sha256("\n".join(missing).encode()).hexdigest()
