@@ -1,8 +1,8 @@
 """Run all benchmarks: ``python -m benchmarks.run_all``."""
 
-from benchmarks import large_night, makespan, startup, task
+from benchmarks import closing, large_night, makespan, startup, task
 
 if __name__ == "__main__":
-    for module in (task, makespan, startup, large_night):
+    for module in (task, makespan, startup, large_night, closing):
         print(f"\n== {module.__name__}")
         module.main()

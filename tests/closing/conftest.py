@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from moving import Place
 from product_builders import write_night
 
+from osa.closing import journal
 from osa.closing import night as night_module
 from osa.closing.actions import Merge
 from osa.config import Settings
@@ -83,3 +87,37 @@ def merged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(night_module, "perform_merges", perform_merges)
     return made
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
+    if folder.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("/dev/shm is on the file system of the temporary files")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["same file system", "other file system"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    is_same = request.param == "same file system"
+    root = tmp_path if is_same else request.getfixturevalue("elsewhere")
+    return Place(tmp_path / "work", root / "final").fill()
+
+
+@pytest.fixture
+def across(tmp_path: Path, elsewhere: Path) -> Place:
+    return Place(tmp_path / "work", elsewhere / "final").fill()
+
+
+@pytest.fixture
+def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what costs most and does nothing for a process that is killed: the kernel stays."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few files be several batches."""
+    monkeypatch.setattr(journal, "_BATCH_FILES", 2)
