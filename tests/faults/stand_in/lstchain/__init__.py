@@ -1,0 +1,1 @@
+"""Stands for lstchain: makes small products at once, and can be held in mid-write."""
