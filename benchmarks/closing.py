@@ -94,6 +94,7 @@ def _layout(config: Path) -> Layout:
 
 def judge_night(config: Path) -> tuple[float, float]:
     """Judge the DATA runs; gives the seconds, by the clock and of CPU."""
+    from osa.closing.examine import Examiner
     from osa.closing.judge import judge
     from osa.nightstate import read_night_state
     from osa.nightsummary.plan import plan_night
@@ -103,9 +104,10 @@ def judge_night(config: Path) -> tuple[float, float]:
         __import__(module)
     layout = _layout(config)
     started = time.perf_counter(), time.process_time()
+    examiner = Examiner()  # in one process, for the CPU time
     for state in read_night_state(layout, plan_night(layout), ()):
         if state.sequence.subruns and state.sequence.parent is not None:
-            verdict = judge(layout, state)
+            verdict = judge(layout, state, examiner)
             if not verdict.is_complete:
                 raise RuntimeError(str(verdict.missing))
     return time.perf_counter() - started[0], time.process_time() - started[1]

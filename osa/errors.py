@@ -14,6 +14,7 @@ __all__ = [
     "ExitCode",
     "InputError",
     "InterruptedNightError",
+    "JobRefusedError",
     "MissingServiceError",
     "NightNotCompleteError",
     "NotMovedError",
@@ -78,6 +79,12 @@ class NightNotCompleteError(OsaError):
 
 class NotMovedError(OsaError):
     """A file stays where it is, and what is at its target too."""
+
+
+class JobRefusedError(OsaError):
+    """A job asks for what it cannot have: the same job will never be taken."""
+
+    exit_code = ExitCode.WRONG_CALL
 
 
 class ParentGoneError(OsaError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections import defaultdict
@@ -12,11 +13,13 @@ from osa.cures.diagnosis import job_settings
 from osa.decision import Action, Decision
 from osa.errors import (
     InterruptedNightError,
+    JobRefusedError,
     MissingServiceError,
     NightNotCompleteError,
     OsaError,
     ParentGoneError,
 )
+from osa.flags import put_veto
 from osa.layout import Layout
 from osa.model.job import UNCONFIRMED, JobSpec, format_duration
 from osa.model.run import list_subruns
@@ -164,12 +167,20 @@ def submit(
     -------
     str
         Identifier of the job; of several, joined by colons as ``--dependency`` wants them.
+
+    Raises
+    ------
+    JobRefusedError
+        If nothing was taken. Where only those that get more are refused, the sequence is vetoed.
     """
     sequence = decision.sequence
     write_text(layout.description(sequence), _description(layout, decision, choice))
     layout.log_dir.mkdir(parents=True, exist_ok=True)
+    if not os.access(layout.log_dir, os.W_OK | os.X_OK):
+        raise OsaError(f"no permission to write logs into {layout.log_dir}")
     is_array = sequence.kind is SequenceKind.DATA
-    identifiers = []
+    identifiers, refused = [], []
+    usual = job_settings(layout, sequence.kind)
     for resources, tasks in _by_resources(layout, decision):
         script = layout.script(sequence)
         write_text(script, job_script(layout, sequence, tasks, resources), mode=0o755)
@@ -181,7 +192,16 @@ def submit(
             resources=resources,
             tasks=tasks if is_array else (),
         )
-        identifiers.append(scheduler.submit(job, after=after))
+        try:
+            identifiers.append(scheduler.submit(job, after=after))
+        except JobRefusedError as error:
+            if resources == usual:
+                raise
+            refused.append(f"what failed for want of memory or time can have no more: {error}")
+    if refused:
+        put_veto(layout, sequence, "; ".join(refused))
+    if not identifiers:
+        raise JobRefusedError(f"{sequence.name} is vetoed: {'; '.join(refused)}")
     return ":".join(identifiers)
 
 

@@ -183,6 +183,11 @@ class Layout:
         return self.analysis_dir / "calibration.borrowed"
 
     @property
+    def own_calibration(self) -> Path:
+        """Word of an operator that no other night's calibration is to serve."""
+        return self.analysis_dir / "calibration.own"
+
+    @property
     def set_aside_dir(self) -> Path:
         """Products that were replaced by others."""
         return self.analysis_dir / "set_aside"
@@ -301,6 +306,11 @@ class Layout:
     def alarm(self) -> Path:
         """What keeps the night from being closed, where that takes too long."""
         return self.closer_dir / "NotClosed.txt"
+
+    @property
+    def alarm_mailed(self) -> Path:
+        """What was wrong when that was mailed last."""
+        return self.alarm.with_suffix(".mailed")
 
     @property
     def night_finished(self) -> Path:

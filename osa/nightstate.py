@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
-from osa.flags import read_fresh_start
+from osa.flags import FreshStart, read_fresh_start
 from osa.layout import PRODUCT_KINDS, Layout, ProductKind, subrun_tag
 from osa.model.job import JobState, TaskRecord, live_tries, overall_state
 from osa.model.sequence import NightPlan, Sequence, SequenceKind
@@ -43,8 +43,10 @@ class SequenceState:
         All that the scheduler knows of its tasks, the oldest job first.
     closed, vetoed : bool
         Whether the flags are there.
-    fresh_start : datetime.datetime or None
-        Time of the operator's word that what failed before does not count any more.
+    fresh_start : FreshStart or None
+        The operator's word that what failed before does not count any more.
+    failed : tuple of int
+        Tasks that are not done and of which the history tells that a step failed.
     """
 
     sequence: Sequence
@@ -54,7 +56,8 @@ class SequenceState:
     records: tuple[TaskRecord, ...]
     closed: bool
     vetoed: bool
-    fresh_start: datetime | None = None
+    fresh_start: FreshStart | None = None
+    failed: tuple[int, ...] = ()
 
     @cached_property
     def latest(self) -> Mapping[int, TaskRecord]:
@@ -253,7 +256,7 @@ def _sequence_state(
     look = _look_at_calibration if sequence.kind is SequenceKind.CALIBRATION else _look_at_data
     path = layout.fresh_start(sequence)
     fresh_start = read_fresh_start(path) if files.working.has(path.name) else None
-    todo, exhausted, counts = look(layout, sequence, files, fresh_start)
+    todo, failed, exhausted, counts = look(layout, sequence, files, fresh_start)
     closed = files.working.has(layout.closed(sequence).name)
     return SequenceState(
         sequence=sequence,
@@ -264,23 +267,25 @@ def _sequence_state(
         closed=closed,
         vetoed=files.working.has(layout.veto(sequence).name),
         fresh_start=fresh_start,
+        failed=tuple(failed),
     )
 
 
-_Look = tuple[list[int], list[int], dict[ProductKind, int]]
+_Look = tuple[list[int], list[int], list[int], dict[ProductKind, int]]  # todo, failed, exhausted, counts
 
 
-def _is_exhausted(layout: Layout, history: tuple[HistoryRecord, ...], fresh_start: datetime | None) -> bool:
+def _failures(history: tuple[HistoryRecord, ...], fresh_start: FreshStart | None) -> int:
+    """Count the equal failures at the end of a history, without those that do not count any more."""
     if fresh_start is not None:
-        history = tuple(record for record in history if record.when > fresh_start)
-    return failed_tries(history) >= layout.settings.analysis.maxtryfailed
+        history = tuple(record for record in history if record.when > fresh_start.when)
+    return failed_tries(history)
 
 
 def _look_at_calibration(
-    layout: Layout, sequence: Sequence, files: _Files, fresh_start: datetime | None
+    layout: Layout, sequence: Sequence, files: _Files, fresh_start: FreshStart | None
 ) -> _Look:
     if sequence.drs4_run is None:
-        return [CALIBRATION_TASK], [], {}
+        return [CALIBRATION_TASK], [], [], {}
     promised = {
         "drs4_pedestal": layout.drs4_pedestal(sequence.drs4_run).name,
         "time_calibration": layout.time_calibration(sequence.run).name,
@@ -294,12 +299,13 @@ def _look_at_calibration(
         lambda outline: files.has_calibration(promised[outline.name]),
     )
     todo = [] if len(done) == len(CALIBRATION_STEPS) else [CALIBRATION_TASK]
-    exhausted = todo if _is_exhausted(layout, history, fresh_start) else []
-    return todo, exhausted, {}
+    count = _failures(history, fresh_start)
+    is_exhausted = count >= layout.settings.analysis.maxtryfailed
+    return todo, todo if count else [], todo if is_exhausted else [], {}
 
 
-def _look_at_data(layout: Layout, sequence: Sequence, files: _Files, fresh_start: datetime | None) -> _Look:
-    todo, exhausted = [], []
+def _look_at_data(layout: Layout, sequence: Sequence, files: _Files, fresh_start: FreshStart | None) -> _Look:
+    todo, failed, exhausted = [], [], []
     n_done = {outline.name: 0 for outline in DATA_STEPS}
     for subrun in sequence.subruns:
         history = files.working.history(layout.history_name(sequence.run, subrun))
@@ -308,10 +314,11 @@ def _look_at_data(layout: Layout, sequence: Sequence, files: _Files, fresh_start
             n_done[step] += 1
         if len(done) < len(DATA_STEPS):
             todo.append(subrun)
-            if _is_exhausted(layout, history, fresh_start):
-                exhausted.append(subrun)
+            count = _failures(history, fresh_start)
+            failed += [subrun] * (count > 0)
+            exhausted += [subrun] * (count >= layout.settings.analysis.maxtryfailed)
     counts = {kind: n_done[outline.name] for outline in DATA_STEPS for kind in outline.products}
-    return todo, exhausted, counts
+    return todo, failed, exhausted, counts
 
 
 def _steps_of_subrun(

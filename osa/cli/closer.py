@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from osa.cli.common import (
@@ -17,10 +18,11 @@ from osa.cli.common import (
     open_night,
     run_command,
 )
-from osa.errors import ExitCode, InputError
+from osa.errors import ExitCode
 
 if TYPE_CHECKING:
     from osa.closing.cure import Cures
+    from osa.closing.examine import Examiner
     from osa.closing.night import Closing
     from osa.layout import Layout
     from osa.scheduler.base import Scheduler
@@ -70,101 +72,132 @@ def _parser() -> Parser:
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
-    from osa.scheduler.select import refuse_other_backend, select_scheduler
-
     layout = open_night(arguments)
     if arguments.reopen:
-        return _reopen(layout, arguments)
+        from osa.cli.closed_nights import open_again
+
+        return open_again(layout, arguments)
     if layout.night_finished.exists():
-        return _already_closed(layout)
+        from osa.cli.closed_nights import tell_what_came_since
+
+        return tell_what_came_since(layout)
+    from osa.closing.examine import Examiner
+    from osa.scheduler.select import local_capacity, refuse_other_backend, select_scheduler
+
     scheduler = select_scheduler(layout.settings, arguments.backend, warn=note)
     refuse_other_backend(layout.settings, layout.group, scheduler)
+    with Examiner(local_capacity(layout.settings).cores) as examiner:
+        return _bring_to_end(_Work(layout, scheduler, examiner, arguments))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the closer works on, and with."""
+
+    layout: Layout
+    scheduler: Scheduler
+    examiner: Examiner
+    arguments: argparse.Namespace
+
+    def judge(self, *, tidy: bool = False) -> Closing:
+        """Look at the night as it is now."""
+        from osa.cli.progress import StageBar
+        from osa.closing.night import Closing
+
+        with StageBar() as bar:
+            return Closing.prepare(
+                self.layout,
+                self.scheduler,
+                examiner=self.examiner,
+                tidy=tidy,
+                run=self.arguments.seq,
+                without_data=self.arguments.reason,
+                on_judged=bar.update,
+            )
+
+    def run_tasks(self) -> bool:
+        """Run what was submitted; tell whether its end was waited for."""
+        from osa.cli.progress import run_tasks
+        from osa.scheduler.local import LocalScheduler
+
+        arguments = self.arguments
+        run_tasks(self.layout.group, self.scheduler, wait=arguments.wait, detach=arguments.detach)
+        return arguments.wait or (isinstance(self.scheduler, LocalScheduler) and not arguments.detach)
+
+    def may(self, question: str) -> bool:
+        """Ask, where there is somebody to ask."""
+        return self.arguments.yes or not sys.stdin.isatty() or confirm(question)
+
+
+def _bring_to_end(work: _Work) -> ExitCode:
+    """Judge the night and cure it, until it can be closed, or nothing more can be done now."""
     asked = False
     for _ in range(_MOST_ROUNDS):
-        closing = _judge(layout, scheduler, arguments)
+        closing = work.judge()
         _tell(closing)
-        cures = None if arguments.force or closing.is_complete else closing.cures(scheduler)
-        if arguments.simulate:
-            return _simulate(closing, cures, arguments)
+        cures = None if work.arguments.force or closing.is_complete else closing.cures(work.scheduler)
+        if work.arguments.simulate:
+            return _simulate(closing, cures, work.arguments)
         if not cures:
-            if _run_what_waits(closing, scheduler, arguments):
+            if _run_what_waits(work, closing):
                 continue
             break
-        if not asked and not _may(arguments, f"Cure this?\n  {_listed(cures.lines)}\n"):
+        asked = asked or work.may("Cure this?\n  " + "\n  ".join(cures.lines) + "\n")
+        if not asked:
             break
-        asked = True
-        if not _cure(closing, scheduler, arguments):
-            return _not_closed(_judge(layout, scheduler, arguments), scheduler)
-    if not _may_close(closing, arguments):
-        return _not_closed(closing, scheduler)
-    return _close(closing, scheduler, arguments)
+        if not _cure(work, closing):
+            closing = work.judge()
+            break
+    if _may_close(work, closing):
+        return _close(work, closing)
+    return _not_closed(work, closing)
 
 
-def _judge(
-    layout: Layout, scheduler: Scheduler, arguments: argparse.Namespace, *, tidy: bool = False
-) -> Closing:
-    from osa.cli.progress import StageBar
-    from osa.closing.night import Closing
-
-    with StageBar() as bar:
-        return Closing.prepare(
-            layout,
-            scheduler,
-            tidy=tidy,
-            run=arguments.seq,
-            without_data=arguments.reason,
-            on_judged=bar.update,
-        )
-
-
-def _close(closing: Closing, scheduler: Scheduler, arguments: argparse.Namespace) -> ExitCode:
+def _close(work: _Work, closing: Closing) -> ExitCode:
     """Close what was found complete, or what is to be closed all the same."""
     from osa.cli.progress import StageBar
 
-    layout = closing.layout
     with closing.alone():
         # Judged again: something may have happened before the lock was ours.
-        closing = _judge(layout, scheduler, arguments, tidy=True)
-        if closing.is_under_way or not (closing.is_complete or arguments.force):
+        closing = work.judge(tidy=True)
+        if closing.is_under_way or not (closing.is_complete or work.arguments.force):
             note("something changed meanwhile: not closed; run closer again")
-            return ExitCode.NOT_COMPLETE
+            return ExitCode.NOT_YET
         with StageBar() as bar:
             closing.perform(bar.update)
-    what_closed = f"Night {layout.night}" if closing.whole_night else f"Run {arguments.seq}"
-    print(f"{what_closed} is closed" + (f": see {layout.night_finished}" if closing.whole_night else ""))
+    if closing.whole_night:
+        print(f"Night {work.layout.night} is closed: see {work.layout.night_finished}")
+    else:
+        print(f"Run {work.arguments.seq} is closed")
     return ExitCode.DONE
 
 
-def _cure(closing: Closing, scheduler: Scheduler, arguments: argparse.Namespace) -> bool:
-    """Apply cures and run what they submit; tell whether the night can be looked at again at once."""
-    from osa.cli.progress import run_tasks
+def _cure(work: _Work, closing: Closing) -> bool:
+    """Apply cures and run what they submit; tell whether it is worth looking at the night again."""
     from osa.closing.cure import apply_cures
-    from osa.scheduler.local import LocalScheduler
 
-    layout = closing.layout
     with closing.alone():
-        closing = _judge(layout, scheduler, arguments, tidy=True)
-        done = apply_cures(layout, closing.cures(scheduler), scheduler, run=arguments.seq)
+        closing = work.judge(tidy=True)
+        cures = closing.cures(work.scheduler)
+        done = apply_cures(work.layout, cures, work.scheduler, run=work.arguments.seq)
     for line in done.lines:
         note(f"cured: {line}")
-    if not done.submitted:
-        return bool(done.lines)
-    run_tasks(layout.group, scheduler, wait=arguments.wait, detach=arguments.detach)
-    return arguments.wait or (isinstance(scheduler, LocalScheduler) and not arguments.detach)
+    waited = work.run_tasks() if done.submitted else bool(done.lines)
+    if done.failure is not None:
+        _not_closed(work, work.judge())
+        raise done.failure
+    return waited
 
 
-def _run_what_waits(closing: Closing, scheduler: Scheduler, arguments: argparse.Namespace) -> bool:
-    """Run tasks of this machine that nobody runs any more; tell whether it was done."""
-    from osa.cli.progress import run_tasks
+def _run_what_waits(work: _Work, closing: Closing) -> bool:
+    """Run tasks of this machine that nobody runs any more; tell whether their end was waited for."""
     from osa.scheduler.local import LocalScheduler
 
-    group = closing.layout.group
-    if not isinstance(scheduler, LocalScheduler) or not closing.is_under_way or arguments.force:
+    scheduler = work.scheduler
+    if not isinstance(scheduler, LocalScheduler) or work.arguments.force or not closing.is_under_way:
         return False
-    if scheduler.store.executor(group.name) is not None:
-        return False
-    run_tasks(group, scheduler, wait=False, detach=arguments.detach)
-    return not arguments.detach
+    is_run = scheduler.store.executor(work.layout.group.name) is not None
+    return not is_run and work.run_tasks()
 
 
 def _tell(closing: Closing) -> None:
@@ -178,12 +211,8 @@ def _tell(closing: Closing) -> None:
         print("the night has no sequences: -r closes a night without data")
 
 
-def _listed(lines: Iterable[str]) -> str:
-    return "\n  ".join(lines)
-
-
 def _simulate(closing: Closing, cures: Cures | None, arguments: argparse.Namespace) -> ExitCode:
-    what = "night" if closing.whole_night else "sequence"
+    what = _what(closing)
     if cures is not None:
         for line in cures.lines:
             print(f"would {line}")
@@ -198,87 +227,39 @@ def _simulate(closing: Closing, cures: Cures | None, arguments: argparse.Namespa
     return ExitCode.DONE if closing.is_complete else ExitCode.NOT_COMPLETE
 
 
-def _may(arguments: argparse.Namespace, question: str) -> bool:
-    """Ask, where there is somebody to ask."""
-    return arguments.yes or not sys.stdin.isatty() or confirm(question)
-
-
-def _may_close(closing: Closing, arguments: argparse.Namespace) -> bool:
+def _may_close(work: _Work, closing: Closing) -> bool:
     """Decide, asking where there is somebody to ask."""
-    what = "night" if closing.whole_night else "sequence"
+    arguments, what = work.arguments, _what(closing)
     if closing.is_under_way:
         return False
     if closing.is_complete or arguments.force:
-        return _may(arguments, f"Close the {what}?")
+        return work.may(f"Close the {what}?")
     if arguments.yes or not sys.stdin.isatty() or not closing.verdicts:
         return False
     arguments.force = confirm(f"The {what} is not complete. Close it all the same?")
     return bool(arguments.force)
 
 
-def _not_closed(closing: Closing, scheduler: Scheduler) -> ExitCode:
+def _not_closed(work: _Work, closing: Closing) -> ExitCode:
     """Say why a night is not closed; raise the alarm where that takes too long."""
     from osa.closing.alarm import raise_alarm
 
-    cures = closing.cures(scheduler)
+    if closing.is_complete and not closing.is_under_way:
+        return ExitCode.NOT_COMPLETE  # somebody was asked, and said no
+    cures = closing.cures(work.scheduler)
     for remark in cures.remarks:
         note(remark)
     if closing.whole_night:
         raise_alarm(closing, cures, attended=sys.stdin.isatty(), say=note)
-    what = "night" if closing.whole_night else "sequence"
     if closing.is_under_way:
         note(f"not closed yet: {closing.what_is_under_way}")
         return ExitCode.NOT_YET
-    if closing.is_complete:
-        return ExitCode.NOT_COMPLETE  # somebody was asked, and said no
-    note(f"not closed: the {what} is not complete (sequencer makes what is missing, -f closes it)")
+    note(f"not closed: the {_what(closing)} is not complete (sequencer makes what is missing, -f closes it)")
     return ExitCode.NOT_COMPLETE
 
 
-def _already_closed(layout: Layout) -> ExitCode:
-    """Say that a night is closed, and what has come since."""
-    from osa.closing.undo import late_subruns
-    from osa.model.run import list_subruns
-    from osa.nightsummary.plan import plan_night
-
-    note(f"Night {layout.night} is closed already: see {layout.night_finished}")
-    if not layout.night_summary.exists():
-        return ExitCode.DONE
-    late = late_subruns(layout, plan_night(layout))
-    for run, subruns in late.items():
-        note(f"raw files came after it was closed: sub-runs {list_subruns(subruns)} of run {run:05d}")
-    if late:
-        note("closer --reopen, then sequencer, take them in")
-    return ExitCode.NOT_COMPLETE if late else ExitCode.DONE
-
-
-def _reopen(layout: Layout, arguments: argparse.Namespace) -> ExitCode:
-    """Open a closed night, or one run of it, again."""
-    from datetime import UTC, datetime
-
-    from osa.closing.undo import reopen
-    from osa.nightsummary.plan import plan_night
-    from osa.system.locks import only_instance
-
-    if not layout.night_summary.exists():
-        raise InputError(f"there is nothing to open again: no night summary {layout.night_summary}")
-    plan = plan_night(layout)
-    chosen = [s for s in plan.sequences if arguments.seq in (None, s.run)]
-    if not chosen:
-        raise InputError(f"--seq {arguments.seq}: the night has no sequence of this run")
-    closed = [sequence for sequence in chosen if layout.closed(sequence).exists()]
-    if not closed and not layout.night_finished.exists():
-        note(f"nothing of it is closed: {layout.title}")
-        return ExitCode.DONE
-    if arguments.simulate:
-        note(f"would open {len(closed)} sequence(s) again")
-        return ExitCode.DONE
-    if not _may(arguments, f"Open {len(closed)} closed sequence(s) of {layout.title} again?"):
-        return ExitCode.NOT_COMPLETE
-    with only_instance(layout.night_lock, layout.title):
-        reopen(layout, plan, chosen, clock=datetime.now(UTC))
-    note(f"{layout.title} is open again: sequencer makes what is missing, closer closes it")
-    return ExitCode.DONE
+def _what(closing: Closing) -> str:
+    return "night" if closing.whole_night else "sequence"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import traceback
@@ -24,11 +25,14 @@ __all__ = [
     "add_backend_option",
     "add_night_options",
     "add_running_options",
+    "as_run_or_subrun",
     "confirm",
     "note",
     "open_night",
     "run_command",
 ]
+
+_RUN_OR_SUBRUN = re.compile(r"(?P<run>\d{1,8})(\.(?P<subrun>\d{1,4}))?")
 
 EXIT_CODES = """\
 exit codes:
@@ -95,6 +99,14 @@ def add_running_options(parser: argparse.ArgumentParser) -> None:
         help="local backend: leave the tasks to a process in the background",
     )
     waiting.add_argument("--wait", action="store_true", help="Slurm: wait until the tasks have ended")
+
+
+def as_run_or_subrun(text: str) -> tuple[int, int | None]:
+    """Read ``1874`` or ``01874.0003``."""
+    match = _RUN_OR_SUBRUN.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no RUN or RUN.SUBRUN, such as 01874.0003")
+    return int(match["run"]), None if match["subrun"] is None else int(match["subrun"])
 
 
 def confirm(question: str) -> bool:

@@ -12,6 +12,7 @@ from osa.cli.common import (
     add_backend_option,
     add_night_options,
     add_running_options,
+    as_run_or_subrun,
     confirm,
     note,
     open_night,
@@ -58,6 +59,9 @@ def _parser() -> Parser:
         "--unveto", type=int, metavar="RUN", help="have it tried again; what failed before does not count"
     )
     verbs.add_argument(
+        "--take-in", type=as_run_or_subrun, metavar="RUN[.SUBRUN]", help="process what the closer leaves out"
+    )
+    verbs.add_argument(
         "--own-calibration",
         action="store_true",
         help="go back from another night's calibration to the night's own; the data is made again",
@@ -92,7 +96,8 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     plan = plan_night(layout, **runs)
     if arguments.cancel:
         return _cancel(layout, plan, scheduler, arguments)
-    if arguments.veto is not None or arguments.unveto is not None or arguments.own_calibration:
+    wanted = (arguments.veto, arguments.unveto, arguments.take_in)
+    if arguments.own_calibration or any(value is not None for value in wanted):
         from osa.cli.changes import change_night
 
         return change_night(layout, plan, scheduler, arguments)
@@ -100,6 +105,7 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
         from osa.system.locks import only_instance
 
         with only_instance(layout.night_lock, layout.title):
+            plan = plan_night(layout, **runs)  # as it is now that nobody else can change it
             keep_choice(layout, **runs)
             _submit(layout, plan, scheduler)
         run_tasks(layout.group, scheduler, wait=arguments.wait, detach=arguments.detach)

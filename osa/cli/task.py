@@ -10,7 +10,7 @@ from importlib import import_module
 
 from osa.layout import Layout
 from osa.steps.checks import LIBRARIES
-from osa.steps.environment import prepare_environment
+from osa.steps.environment import TASK_BEGINS, prepare_environment
 from osa.system.processes import END_WITH_PARENT
 from osa.system.workers import Workshop, end_with_parent
 
@@ -36,6 +36,7 @@ def run_task(
     modules : sequence of str
         What is imported once for all steps.
     """
+    _say(TASK_BEGINS)
     runner = os.environ.get(END_WITH_PARENT)
     if runner:
         end_with_parent(int(runner))

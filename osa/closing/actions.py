@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from osa.closing.judge import present_path
+from osa.closing.examine import present_path
 from osa.cures.other_night import link_file, links_to_calibration
 from osa.flags import closed_text
 from osa.layout import (
@@ -99,8 +100,12 @@ def closing_moves(layout: Layout, state: SequenceState) -> list[Move]:
             for kind in (*PRODUCT_KINDS, INTERLEAVED)
             for subrun in sequence.subruns
         ]
-    # A link is to where the file is already: the night was closed before, or it is another night's.
-    return [move for move in candidates if move.source.exists() and not move.source.is_symlink()]
+    return [move for move in candidates if os.path.lexists(move.source) and not _is_there(move)]
+
+
+def _is_there(move: Move) -> bool:
+    """Tell whether a file was moved when the night was closed before; a link was left in its place."""
+    return move.source.is_symlink() and move.source.resolve() == move.target.resolve()
 
 
 def _calibration_moves(layout: Layout, sequence: Sequence) -> list[Move]:
@@ -139,7 +144,7 @@ def merges(layout: Layout, sequence: Sequence) -> list[Merge]:
 
 def put_closed_flag(layout: Layout, sequence: Sequence) -> PutFlag:
     """Make the action that ends the closing of a sequence."""
-    return PutFlag(layout.closed(sequence), closed_text(sequence))
+    return PutFlag(layout.closed(sequence), closed_text(layout, sequence))
 
 
 def calibration_links(layout: Layout, plan: NightPlan) -> list[Link]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from osa.closing.cure import Cures
+from osa.closing.due import is_late
 from osa.closing.judge import Verdict
 from osa.closing.remedies import what_of
 from osa.cures.diagnosis import failures
 from osa.cures.evidence import read_tail
 from osa.errors import MissingServiceError
 from osa.incidences import read_incidences
-from osa.layout import Layout
 from osa.model.job import JobState, TaskRecord
 from osa.system.files import write_text
 from osa.system.mail import send_mail
@@ -22,20 +22,11 @@ from osa.system.mail import send_mail
 if TYPE_CHECKING:
     from osa.closing.night import Closing
 
-__all__ = ["alarm_text", "is_due", "raise_alarm"]
+__all__ = ["alarm_text", "raise_alarm"]
 
 _TAILS = 5
 _TAIL_LINES = 15
 _TAIL_BYTES = 8192
-
-
-def is_due(layout: Layout, clock: datetime) -> bool:
-    """Tell whether a night should have been closed by now."""
-    hour = layout.settings.alarm.hour
-    if hour is None:
-        return False
-    midnight = datetime(*layout.night.date.timetuple()[:3], tzinfo=UTC)
-    return clock >= midnight + timedelta(days=1) + hour
 
 
 def raise_alarm(
@@ -69,18 +60,19 @@ def raise_alarm(
         Whether there was an alarm.
     """
     layout, clock = closing.layout, clock or datetime.now(UTC)
-    if not is_due(layout, clock):
+    if layout.settings.alarm.hour is None or not is_late(layout, clock):
         return False
-    missing = _missing(closing, cures)
     text = alarm_text(closing, cures, clock=clock)
     write_text(layout.alarm, text)
     say(f"the night should have been closed by now: see {layout.alarm}")
     alarm = layout.settings.alarm
     if alarm.recipient is None or attended:
         return True
-    mailed = layout.alarm.with_suffix(".mailed")
-    mark = hashlib.sha256("\n".join(missing).encode()).hexdigest()
-    if mailed.exists() and mailed.read_text(encoding="utf-8").strip() == mark:
+    mailed = layout.alarm_mailed
+    mark = _mark(closing, cures)
+    before = mailed.read_text(encoding="utf-8", errors="replace").strip() if mailed.exists() else None
+    # While tasks end one after the other it is always something else that is missing.
+    if before is not None and (before == mark or closing.is_under_way):
         return True
     subject = f"{layout.settings.telescope_name}: night {layout.night} is not closed"
     try:
@@ -90,6 +82,13 @@ def raise_alarm(
     except MissingServiceError as error:
         say(str(error))
     return True
+
+
+def _mark(closing: Closing, cures: Cures) -> str:
+    """Tell what is wrong from what else may be wrong: which runs, which vetoes, which remarks."""
+    open_ones = [v.state for v in closing.verdicts if not v.is_complete]
+    words = [f"{state.sequence.name} {state.vetoed}" for state in open_ones]
+    return hashlib.sha256("\n".join([*words, *cures.remarks]).encode()).hexdigest()
 
 
 def alarm_text(closing: Closing, cures: Cures, *, clock: datetime) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from osa.closing.due import is_late
 from osa.closing.judge import Verdict
 from osa.closing.remedies import Borrow, Cancel, LeaveOut, Remedy, SetAside, what_of
 from osa.cures.diagnosis import Diagnosis, waiting_in_vain
 from osa.cures.known import rules_in_order
 from osa.cures.other_night import find_other_calibration
 from osa.decision import Action, Decision
-from osa.layout import Layout
+from osa.errors import InterruptedNightError, OsaError
+from osa.layout import DL1, Layout
 from osa.model.rule import Cure
 from osa.model.sequence import NightPlan, SequenceKind
+from osa.nightstate import SequenceState
 from osa.nightsummary.plan import plan_night
 from osa.scheduler.base import Scheduler
 from osa.sequencing import decide_night, decide_states, submit_missing
@@ -55,6 +59,7 @@ class Cures:
 def find_cures(
     layout: Layout,
     plan: NightPlan,
+    states: Iterable[SequenceState],
     verdicts: Iterable[Verdict],
     scheduler: Scheduler,
     *,
@@ -70,6 +75,8 @@ def find_cures(
         Of the night.
     plan : NightPlan
         Its sequences.
+    states : iterable of SequenceState
+        What has become of all of them.
     verdicts : iterable of Verdict
         On the sequences that are to be closed.
     scheduler : Scheduler
@@ -79,22 +86,24 @@ def find_cures(
     """
     if not layout.night_lock.exists():
         return Cures(remarks=("sequencer was not run on this night yet",))
-    verdicts = tuple(verdicts)
-    states = tuple(verdict.state for verdict in verdicts)
+    # Of all sequences: what is done with the data depends on the calibration.
     decisions = decide_states(layout, states, simulate=False)
-    remedies: list[Remedy] = []
-    remarks: list[str] = []
+    chosen = tuple(decision for decision in decisions if run in (None, decision.sequence.run))
+    found = _Found([], [])
     for verdict in verdicts:
-        remedies += _set_aside(layout, verdict, remarks)
-    for decision in decisions:
-        remedies += _leave_out(layout, decision)
-        why = waiting_in_vain(layout, decision.state)
-        if why is not None:
-            remedies.append(Cancel(layout, scheduler, decision.sequence, why.name))
+        found.add_damaged(layout, verdict, is_idle=not any(d.state.live for d in decisions))
+    found.add_left_out(layout, plan, chosen)
+    for decision in chosen:
+        rule = waiting_in_vain(layout, decision.state)
+        if rule is not None:
+            found.remedies.append(Cancel(layout, scheduler, decision.sequence, rule.name))
     if run is None:
-        remedies += _borrow(layout, plan, decisions, remarks)
-    chosen = tuple(decision for decision in decisions if _is_work(decision))
-    return Cures(tuple(remedies), chosen, tuple(remarks))
+        found.add_calibration(layout, plan, decisions)
+        if not plan.data:
+            found.remarks.append(
+                "no DATA run is processed: closer -r moon, weather or other closes the night"
+            )
+    return Cures(tuple(found.remedies), tuple(filter(_is_work, chosen)), tuple(found.remarks))
 
 
 def _is_work(decision: Decision) -> bool:
@@ -102,14 +111,56 @@ def _is_work(decision: Decision) -> bool:
     return decision.action is Action.SUBMIT or is_new_veto
 
 
-def _set_aside(layout: Layout, verdict: Verdict, remarks: list[str]) -> Iterator[SetAside]:
-    if verdict.state.live or verdict.state.vetoed:
-        return
-    for damage in verdict.damaged:
-        if SetAside.count(damage.path) < layout.settings.analysis.maxtryfailed:
-            yield SetAside(layout, verdict.state.sequence, damage)
+@dataclass(frozen=True)
+class _Found:
+    """Remedies that were found so far, and remarks on those that a person may miss."""
+
+    remedies: list[Remedy]
+    remarks: list[str]
+
+    def add_damaged(self, layout: Layout, verdict: Verdict, *, is_idle: bool) -> None:
+        """Set damaged products aside; a calibration only while no task of the night reads it."""
+        state = verdict.state
+        is_busy = bool(state.live) or (state.sequence.kind is SequenceKind.CALIBRATION and not is_idle)
+        if is_busy or state.vetoed:
+            return
+        for damage in verdict.damaged:
+            if SetAside.count(damage.path) < layout.settings.analysis.maxtryfailed:
+                self.remedies.append(SetAside(layout, state.sequence, damage))
+            else:
+                self.remarks.append(
+                    f"{damage.path.name} was damaged and made again too often: look at the disk"
+                )
+
+    def add_left_out(self, layout: Layout, plan: NightPlan, decisions: Iterable[Decision]) -> None:
+        """Leave out what cannot be cured, unless nothing would be left of the night."""
+        leaving = [remedy for decision in decisions for remedy in _leave_out(layout, decision)]
+        gone = sum(len(remedy.subruns) for remedy in leaving)
+        if gone and gone == sum(len(sequence.subruns) for sequence in plan.data):
+            why = ", ".join(sorted({remedy.rule.name for remedy in leaving}))
+            self.remarks.append(
+                f"no sub-run of the night can be analysed ({why}): nothing is left out by itself"
+            )
         else:
-            remarks.append(f"{damage.path.name} was damaged and made again too often: look at the disk")
+            self.remedies.extend(leaving)
+
+    def add_calibration(self, layout: Layout, plan: NightPlan, decisions: tuple[Decision, ...]) -> None:
+        """Take the calibration of another night where the night's own cannot come."""
+        rules = rules_in_order(layout.settings.rules)
+        rule = next((rule for rule in rules if rule.cure is Cure.OTHER_CALIBRATION), None)
+        why = _why_not_calibrated(plan, decisions)
+        data = [d.state for d in decisions if d.sequence.kind is SequenceKind.DATA]
+        is_needed = any(not state.is_done and state.sequence.subruns for state in data)
+        if rule is None or plan.borrowed is not None or not is_needed or not why:
+            return
+        obstacle = _obstacle_to_borrowing(layout, plan, data)
+        found = None if obstacle else find_other_calibration(layout)
+        if found is not None:
+            self.remedies.append(Borrow(layout, found, f"{rule.words}: {why}"))
+            return
+        days = layout.settings.calibration.other_night_days
+        none = f"none of the {days} night(s) before has one" if days else "other_night_days is empty"
+        self.remarks.append(f"the night's own calibration {rule.words} ({why}), and {obstacle or none}")
 
 
 def _leave_out(layout: Layout, decision: Decision) -> Iterator[LeaveOut]:
@@ -125,22 +176,18 @@ def _leave_out(layout: Layout, decision: Decision) -> Iterator[LeaveOut]:
         yield LeaveOut(layout, decision.sequence, tasks, found[0].rule)
 
 
-def _borrow(
-    layout: Layout, plan: NightPlan, decisions: tuple[Decision, ...], remarks: list[str]
-) -> Iterator[Borrow]:
-    rule = next((r for r in rules_in_order(layout.settings.rules) if r.cure is Cure.OTHER_CALIBRATION), None)
-    data = [decision for decision in decisions if decision.sequence.kind is SequenceKind.DATA]
-    needing = [d for d in data if not d.state.is_done and d.sequence.subruns]
-    why = _why_not_calibrated(plan, decisions)
-    if rule is None or plan.borrowed is not None or not needing or not why:
-        return
-    found = find_other_calibration(layout)
-    if found is not None:
-        yield Borrow(layout, found, f"{rule.words}: {why}")
-        return
-    days = layout.settings.calibration.other_night_days
-    where = f"of the {days} night(s) before has one" if days else "is asked (other_night_days is empty)"
-    remarks.append(f"the night's own calibration {rule.words} ({why}), and no other night {where}")
+def _obstacle_to_borrowing(layout: Layout, plan: NightPlan, data: Iterable[SequenceState]) -> str:
+    """Say why another night's calibration is not taken now; empty where it may be."""
+    if layout.own_calibration.exists():
+        return (
+            f"an operator wants that and no other ({layout.own_calibration.name}; remove it to change that)"
+        )
+    if any(state.counts.get(DL1) for state in data):
+        return "data was made with it already: no other is mixed in"
+    late = [skipped.run for skipped in plan.skipped if skipped.waits_for_raw_files]
+    if late and not is_late(layout, datetime.now(UTC)):
+        return f"raw files of run(s) {', '.join(map(str, late))} may still come: it is waited for them"
+    return ""
 
 
 def _why_not_calibrated(plan: NightPlan, decisions: Iterable[Decision]) -> str:
@@ -183,10 +230,13 @@ class Applied:
         In words.
     submitted : int
         Number of tasks.
+    failure : OsaError or None
+        Why some could not be submitted.
     """
 
     lines: tuple[str, ...]
     submitted: int
+    failure: OsaError | None = None
 
 
 def apply_cures(
@@ -195,7 +245,6 @@ def apply_cures(
     scheduler: Scheduler,
     *,
     run: int | None = None,
-    on_submitted: Callable[[int], None] = lambda _: None,
 ) -> Applied:
     """Apply cures, then submit what is missing and can be made.
 
@@ -209,18 +258,28 @@ def apply_cures(
         Takes the jobs.
     run : int, optional
         Only submit for the sequence of this run.
-    on_submitted : callable
-        Told of the number of tasks of each job.
     """
+    said = []
     for remedy in cures.remedies:
         remedy.perform()
-    said = [str(remedy) for remedy in cures.remedies]
+        said.append(str(remedy))
     # The night may consist of other things now.
     plan = plan_night(layout)
     decided = decide_night(layout, plan, scheduler.tidy(layout.group, plan.names), simulate=False)
     # With one run goes the calibration, where that is still to come: the run has to wait for it.
     chosen = [d for d in decided if run in (None, d.sequence.run) or d.sequence is plan.calibration]
-    count = submit_missing(layout, plan, chosen, scheduler, on_submitted)
-    for decision in filter(_is_work, chosen):
-        said += _lines(decision)
-    return Applied(tuple(said), count)
+    submitted, failure = 0, None
+
+    def count(tasks: int) -> None:
+        nonlocal submitted
+        submitted += tasks
+
+    try:
+        submit_missing(layout, plan, chosen, scheduler, count)
+        for decision in filter(_is_work, chosen):
+            said += _lines(decision)
+    except InterruptedNightError:
+        raise
+    except OsaError as error:
+        failure = error  # what was submitted is run all the same
+    return Applied(tuple(said), submitted, failure)

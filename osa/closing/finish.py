@@ -75,3 +75,5 @@ def finish_night(layout: Layout, plan: NightPlan, *, clock: datetime, reason: st
         write_text(layout.closer_dir / layout.incidences.name, said)
     text = night_finished_text(layout, plan, clock=clock, comments=comments)
     write_text(layout.night_finished, text)
+    for path in (layout.alarm, layout.alarm_mailed):
+        path.unlink(missing_ok=True)

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
+from osa.closing.examine import Damage, Examiner, present_path
 from osa.errors import ProductError
-from osa.layout import DATACHECK, DL1, DL2, MUONS, PRODUCT_KINDS, Layout, ProductKind
+from osa.flags import late_raw_files
+from osa.layout import PRODUCT_KINDS, Layout
 from osa.model.run import list_subruns
 from osa.model.sequence import SequenceKind
 from osa.nightstate import SequenceState
-from osa.steps.checks import (
-    check_charge_calibration,
-    check_datacheck,
-    check_dl1,
-    check_dl2,
-    check_drs4_pedestal,
-    check_muons,
-    check_time_calibration,
-    raw_event_count,
-)
+from osa.steps.checks import check_charge_calibration, check_drs4_pedestal, check_time_calibration
 
-__all__ = ["Damage", "Verdict", "judge", "present_path"]
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A product that is there, and is not what it should be.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    subrun : int or None
-        Whose it is; None for the calibration.
-    reason : str
-        What is wrong with it.
-    """
-
-    path: Path
-    subrun: int | None
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason if self.subrun is None else f"sub-run {self.subrun}: {self.reason}"
+__all__ = ["Verdict", "judge"]
 
 
 @dataclass(frozen=True)
@@ -72,13 +41,7 @@ class Verdict:
         return not self.missing
 
 
-def present_path(layout: Layout, kind: ProductKind, run: int, subrun: int) -> Path:
-    """Find a sub-run's product: in its final place, or where it was made."""
-    final = layout.final(kind, run, subrun)
-    return final if final.exists() else layout.working(kind, run, subrun)
-
-
-def judge(layout: Layout, state: SequenceState) -> Verdict:
+def judge(layout: Layout, state: SequenceState, examiner: Examiner) -> Verdict:
     """Judge one sequence.
 
     Parameters
@@ -87,10 +50,16 @@ def judge(layout: Layout, state: SequenceState) -> Verdict:
         Of the night.
     state : SequenceState
         What has become of the sequence.
+    examiner : Examiner
+        Opens the products of the sub-runs that are done.
     """
-    if state.closed:
-        return Verdict(state, ())
     sequence = state.sequence
+    if state.closed:
+        late = list_subruns(late_raw_files(layout, sequence))
+        hint = (
+            f"sub-runs {late} came after it was closed (closer --reopen --seq {sequence.run} takes them in)"
+        )
+        return Verdict(state, (hint,) if late else ())
     missing = [sequence.blocked] if sequence.blocked else []
     if state.vetoed:
         missing.append("it is vetoed")
@@ -105,7 +74,7 @@ def judge(layout: Layout, state: SequenceState) -> Verdict:
     elif not sequence.blocked:
         missing += _judge_data(layout, state)
         done = [subrun for subrun in sequence.subruns if subrun not in state.todo]
-        damaged = tuple(_damaged_data(layout, sequence.run, done))
+        damaged = tuple(examiner.examine(layout, sequence.run, done))
     return Verdict(state, (*missing, *map(str, damaged)), damaged)
 
 
@@ -144,39 +113,3 @@ def _judge_data(layout: Layout, state: SequenceState) -> list[str]:
 
 def _has_all(layout: Layout, run: int, subrun: int) -> bool:
     return all(present_path(layout, kind, run, subrun).exists() for kind in PRODUCT_KINDS)
-
-
-def _damaged_data(layout: Layout, run: int, subruns: Iterable[int]) -> Iterator[Damage]:
-    """Name the sub-runs of which a product is not what it should be, with the first such product.
-
-    Each was read through when it was made; a night is too large to read all of it once more.
-    """
-    for subrun in subruns:
-        paths = {kind: present_path(layout, kind, run, subrun) for kind in PRODUCT_KINDS}
-        raw = layout.raw_file(run, subrun)
-        checks: tuple[tuple[ProductKind, Callable[[Path], None]], ...] = (
-            (DL1, partial(check_dl1, run=run, raw_file=_if_newer(raw, paths[DL1]), whole=False)),
-            (MUONS, partial(check_muons, run=run)),
-            (DATACHECK, partial(check_datacheck, run=run, subruns=(subrun,), whole=False)),
-            (DL2, partial(check_dl2, run=run, dl1=paths[DL1], whole=False)),
-        )
-        for kind, check in checks:
-            try:
-                check(paths[kind])
-            except ProductError as error:
-                yield Damage(paths[kind], subrun, str(error))
-                break
-
-
-def _if_newer(raw_file: Path, product: Path) -> Path | None:
-    """Give a raw file back if it was changed since the product was made from it: it may have grown.
-
-    One that cannot be read now tells nothing of a product that was made from it.
-    """
-    try:
-        if raw_file.stat().st_mtime > product.stat().st_mtime:
-            raw_event_count(raw_file)
-            return raw_file
-    except (OSError, ProductError):
-        pass
-    return None

@@ -17,6 +17,7 @@ from osa.closing.actions import (
     put_closed_flag,
 )
 from osa.closing.cure import Cures, find_cures
+from osa.closing.examine import Examiner
 from osa.closing.finish import finish_night
 from osa.closing.journal import perform_moves
 from osa.closing.judge import Verdict, judge
@@ -59,6 +60,8 @@ class Closing:
         Why the night has no data, where the operator says so.
     strangers : tuple of str
         Jobs that may be alive although the night has no such sequence any more.
+    states : tuple of SequenceState
+        What has become of all sequences of the night.
     """
 
     layout: Layout
@@ -67,6 +70,7 @@ class Closing:
     whole_night: bool
     without_data: str | None = None
     strangers: tuple[str, ...] = ()
+    states: tuple[SequenceState, ...] = ()
 
     @classmethod
     def prepare(
@@ -74,6 +78,7 @@ class Closing:
         layout: Layout,
         scheduler: Scheduler,
         *,
+        examiner: Examiner | None = None,
         tidy: bool = False,
         run: int | None = None,
         without_data: str | None = None,
@@ -87,6 +92,8 @@ class Closing:
             Of the night.
         scheduler : Scheduler
             Knows what is still at work.
+        examiner : Examiner, optional
+            Opens the products, and remembers those that it has seen.
         tidy : bool
             Whether to have it put in order what it knows, for who is alone with the night.
         run : int, optional
@@ -118,13 +125,15 @@ class Closing:
         if run is not None and not chosen:
             raise InputError(f"--seq {run}: the night has no sequence of this run")
         verdicts = []
+        examiner = examiner or Examiner()
         ordered = sorted(chosen, key=lambda s: s.sequence.kind is SequenceKind.CALIBRATION)
         for count, state in enumerate(ordered, start=1):
-            verdicts.append(judge(layout, state))
+            verdicts.append(judge(layout, state, examiner))
             on_judged("judging", count, len(ordered))
         if run is not None:
             verdicts = [_with_dependants(verdict, states) for verdict in verdicts]
-        return cls(layout, plan, tuple(verdicts), run is None, without_data, strangers(plan, records))
+        others = strangers(plan, records)
+        return cls(layout, plan, tuple(verdicts), run is None, without_data, others, states)
 
     @property
     def is_complete(self) -> bool:
@@ -158,7 +167,7 @@ class Closing:
     def cures(self, scheduler: Scheduler) -> Cures:
         """Find what can be done about what is missing."""
         run = None if self.whole_night else self.verdicts[0].state.sequence.run
-        return find_cures(self.layout, self.plan, self.verdicts, scheduler, run=run)
+        return find_cures(self.layout, self.plan, self.states, self.verdicts, scheduler, run=run)
 
     def alone(self) -> AbstractContextManager[None]:
         """Keep sequencers and other closers of the night away."""

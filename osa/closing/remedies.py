@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
-from osa.closing.judge import Damage
+from osa.closing.examine import Damage
 from osa.closing.undo import stamp
 from osa.cures.other_night import borrow
 from osa.incidences import add_incidence
-from osa.layout import Layout
+from osa.layout import DL1, INTERLEAVED, MUONS, PRODUCT_KINDS, Layout, subrun_tag
 from osa.model.rule import Rule
 from osa.model.run import list_subruns, run_tag
-from osa.model.sequence import BorrowedCalibration, Sequence
-from osa.nightsummary.override import format_override, read_override
+from osa.model.sequence import BorrowedCalibration, Sequence, SequenceKind
+from osa.nightsummary.left_out import leave_out
 from osa.scheduler.base import Scheduler
-from osa.system.files import write_text
 
 __all__ = ["Borrow", "Cancel", "LeaveOut", "Remedy", "SetAside", "what_of"]
 
@@ -37,7 +37,7 @@ def what_of(sequence: Sequence, tasks: Iterable[int], of: Iterable[int] | None =
     """
     tasks = sorted(tasks)
     run = f"run {run_tag(sequence.run)}"
-    if sequence.parent is None and sequence.number == 0:
+    if sequence.kind is SequenceKind.CALIBRATION:
         return f"calibration {run}"
     if of is not None and tasks == sorted(of):
         return run
@@ -58,13 +58,33 @@ class SetAside:
     def perform(self) -> None:
         """Do it; within its file system, so that nothing can be lost."""
         path = self.damage.path
-        os.replace(path, path.with_name(f"{path.name}.damaged.{stamp(datetime.now(UTC))}"))
         _say(self.layout, f"{path.name} was damaged and is made again: {self.damage.reason}.")
+        for other in self._made_again_with_it():
+            _put_away(other, "replaced")
+        _put_away(path, "damaged")
+
+    def _made_again_with_it(self) -> list[Path]:
+        """List what is in its final place and will be made again: it would be in the way there."""
+        subrun, run = self.damage.subrun, self.sequence.run
+        if subrun is None or not self.damage.path.name.startswith((f"{DL1.prefix}_", f"{MUONS.prefix}_")):
+            return []
+        finals = (self.layout.final(kind, run, subrun) for kind in (*PRODUCT_KINDS, INTERLEAVED))
+        return [path for path in finals if path.exists() and path != self.damage.path]
 
     @staticmethod
     def count(path: Path) -> int:
         """Count how often a product was set aside before."""
         return sum(1 for _ in path.parent.glob(f"{path.name}.damaged.*"))
+
+
+def _put_away(path: Path, how: str) -> None:
+    name = f"{path.name}.{how}.{stamp(datetime.now(UTC))}"
+    other = path.with_name(name)
+    for number in count(2):
+        if not other.exists():
+            break
+        other = path.with_name(f"{name}.{number}")
+    os.replace(path, other)
 
 
 @dataclass(frozen=True)
@@ -78,8 +98,8 @@ class LeaveOut:
 
     @property
     def is_whole_run(self) -> bool:
-        """Whether the run has no other sub-runs."""
-        return self.subruns == self.sequence.subruns and not self.sequence.left_out
+        """Whether nothing of the run is left then."""
+        return self.subruns == self.sequence.subruns and not self.sequence.absent_subruns
 
     @property
     def _what(self) -> str:
@@ -90,18 +110,12 @@ class LeaveOut:
 
     def perform(self) -> None:
         """Do it."""
-        path = self.layout.left_out
-        before = read_override(path)
-        if self.is_whole_run:
-            after = replace(before, left_out={**before.left_out, self.sequence.run: self.rule.name})
-        else:
-            subruns = {(self.sequence.run, subrun): self.rule.name for subrun in self.subruns}
-            after = replace(before, left_out_subruns={**before.left_out_subruns, **subruns})
-        head = "# What closer leaves out; remove a line, and sequencer takes that in again.\n"
-        write_text(path, head + format_override(after))
-        what = self._what
         words = self.rule.words or "left out"
+        what = self._what
         _say(self.layout, f"{what[0].upper()}{what[1:]}: {self.rule.name}; {words}.")
+        run = self.sequence.run
+        tags = [run_tag(run)] if self.is_whole_run else [subrun_tag(run, subrun) for subrun in self.subruns]
+        leave_out(self.layout, dict.fromkeys(tags, self.rule.name))
 
 
 @dataclass(frozen=True)
@@ -117,7 +131,7 @@ class Borrow:
 
     def perform(self) -> None:
         """Do it."""
-        borrow(self.layout, self.calibration, self.why)
+        borrow(self.layout, self.calibration, self.why, clock=datetime.now(UTC))
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from osa.closing.actions import Move
 from osa.closing.journal import perform_moves
 from osa.cures.other_night import link_file, links_to_calibration
-from osa.flags import closed_subruns
+from osa.flags import late_raw_files
 from osa.incidences import add_incidence
-from osa.layout import INTERLEAVED, PRODUCT_KINDS, Layout
+from osa.layout import DATACHECK_PDF, INTERLEAVED, PRODUCT_KINDS, Layout
 from osa.model.run import list_subruns, run_tag
-from osa.model.sequence import NightPlan, Sequence, SequenceKind
+from osa.model.sequence import BorrowedCalibration, NightPlan, Sequence
+from osa.system.files import write_text
 
 __all__ = ["give_back_calibration", "late_subruns", "reopen", "stamp"]
 
@@ -24,7 +25,7 @@ def stamp(clock: datetime) -> str:
 
 
 def late_subruns(layout: Layout, plan: NightPlan) -> dict[int, tuple[int, ...]]:
-    """Tell which sub-runs came after their run, or the night, was closed.
+    """Tell which raw files came, or changed, after their run or the night was closed.
 
     Returns
     -------
@@ -33,16 +34,11 @@ def late_subruns(layout: Layout, plan: NightPlan) -> dict[int, tuple[int, ...]]:
     """
     late = {}
     for sequence in plan.data:
-        flag = layout.closed(sequence)
-        known: frozenset[int] | None = frozenset()
-        if flag.exists():
-            known = closed_subruns(flag)
-        elif not layout.night_finished.exists():
-            continue
-        found = () if known is None else tuple(s for s in sequence.subruns if s not in known)
-        if found:
-            late[sequence.run] = found
-    return late
+        if layout.closed(sequence).exists():
+            late[sequence.run] = late_raw_files(layout, sequence)
+        elif layout.night_finished.exists():
+            late[sequence.run] = sequence.subruns
+    return {run: subruns for run, subruns in late.items() if subruns}
 
 
 def reopen(layout: Layout, plan: NightPlan, sequences: Iterable[Sequence], *, clock: datetime) -> None:
@@ -62,18 +58,17 @@ def reopen(layout: Layout, plan: NightPlan, sequences: Iterable[Sequence], *, cl
         The time, UTC, for the name under which the old flag is kept.
     """
     sequences = tuple(sequences)
-    _link_calibration(layout, plan)
     late = late_subruns(layout, plan)
     came = "; ".join(f"sub-runs {list_subruns(s)} of run {run_tag(run)} came late" for run, s in late.items())
     runs = ", ".join(run_tag(sequence.run) for sequence in sequences)
-    for sequence in sequences:
-        layout.closed(sequence).unlink(missing_ok=True)
+    why = f" ({came})" if came else ""
+    _say(layout, f"Opened again at {clock:%Y-%m-%d %H:%M:%S} UTC: run(s) {runs}{why}.")
+    _link_calibration(layout, plan)
     finished = layout.night_finished
     if finished.exists():
         finished.rename(finished.with_name(f"{finished.stem}.{stamp(clock)}{finished.suffix}"))
-    _say(
-        layout, f"Opened again at {clock:%Y-%m-%d %H:%M:%S} UTC: run(s) {runs}{f' ({came})' if came else ''}."
-    )
+    for sequence in sequences:
+        layout.closed(sequence).unlink(missing_ok=True)
 
 
 def _link_calibration(layout: Layout, plan: NightPlan) -> None:
@@ -91,17 +86,17 @@ def _link_calibration(layout: Layout, plan: NightPlan) -> None:
             link_file(product, final)
 
 
-def give_back_calibration(layout: Layout, plan: NightPlan, *, clock: datetime) -> int:
+def give_back_calibration(layout: Layout, other: BorrowedCalibration, *, clock: datetime) -> int:
     """Go back to the night's own calibration; what was made with the other is set aside.
 
-    Can be killed anywhere and done again: that the other does not serve any more is said last.
+    Can be killed anywhere and done again: until all is set aside, the other one serves.
 
     Parameters
     ----------
     layout : Layout
-        Of the night, whose lock is held.
-    plan : NightPlan
-        Its sequences, as they are with the other calibration.
+        Of the night, whose lock is held, and of which no task is at work.
+    other : BorrowedCalibration
+        The calibration that serves.
     clock : datetime.datetime
         The time, UTC, for the name of the folder.
 
@@ -110,38 +105,39 @@ def give_back_calibration(layout: Layout, plan: NightPlan, *, clock: datetime) -
     int
         Number of files that were set aside.
     """
-    other = plan.borrowed
-    assert other is not None
     folder = layout.set_aside_dir / stamp(clock)
-    moves = [Move(path, folder / path.name) for s in plan.data for path in _products(layout, s)]
-    if moves:
-        perform_moves(layout.moves_journal, moves, lambda *_: None)
-    for sequence in plan.data:
-        layout.closed(sequence).unlink(missing_ok=True)
-    for link, _ in links_to_calibration(layout, other):
-        if link.is_symlink():
-            link.unlink()
-        final = layout.final_calibration_dir / link.name
-        if final.is_symlink():
-            final.unlink()
+    moves = list(_all_products(layout, folder))
+    perform_moves(layout.moves_journal, moves, lambda *_: None)
+    for flag in layout.analysis_dir.glob("sequence_*.closed"):
+        flag.unlink()
+    # Said before it is so, and not undone by the next closer.
     _say(
         layout,
-        f"The night's own calibration is used in the place of that of {other.night}: {len(moves)} file(s) "
-        f"made with the other are in {folder.name} below {layout.set_aside_dir.name}.",
+        f"{clock:%Y-%m-%d %H:%M} UTC: the night's own calibration is used in the place of that of "
+        f"{other.night}; {len(moves)} file(s) made with the other are in {folder.name} below "
+        f"{layout.set_aside_dir.name}.",
     )
+    write_text(layout.own_calibration, "sequencer --own-calibration\n")
     layout.borrowed_calibration.unlink()
+    for link, _ in links_to_calibration(layout, other):
+        for path in (link, layout.final_calibration_dir / link.name):
+            if path.is_symlink():
+                path.unlink()
     return len(moves)
 
 
-def _products(layout: Layout, sequence: Sequence) -> Iterable[Path]:
-    """List what there is of a run, in work, in its final place, and merged."""
-    assert sequence.kind is SequenceKind.DATA
-    for kind in (*PRODUCT_KINDS, INTERLEAVED):
-        for subrun in (*sequence.subruns, None):
-            places = [layout.final(kind, sequence.run, subrun)]
-            if subrun is not None:
-                places.append(layout.working(kind, sequence.run, subrun))
-            yield from (path for path in places if path.exists())
+def _all_products(layout: Layout, folder: Path) -> Iterator[Move]:
+    """List all products of DATA that there are, of runs and sub-runs that are left out, too."""
+    tel_id = layout.settings.telescope.tel_id
+    for kind in (*PRODUCT_KINDS, INTERLEAVED, DATACHECK_PDF):
+        pattern = kind.tagged_name(tel_id, "*")
+        for path in sorted(layout.analysis_dir.glob(pattern)):
+            if path.is_symlink():
+                path.unlink()  # to the final product, which goes itself
+            else:
+                yield Move(path, folder / path.name)
+        for path in sorted(layout.final_dir(kind).glob(pattern)):
+            yield Move(path, folder / "final" / path.name)
 
 
 def _say(layout: Layout, comment: str) -> None:

@@ -115,7 +115,8 @@ class AnalysisSettings:
 class JobSettings(Resources):
     """What one task of a kind of job may use, and what Slurm charges for it.
 
-    Account and partition are None where they are left to the user's default.
+    Account and partition are None where they are left to the user's default; the most that a
+    further try may get, in MB and as a time, where there is no such bound.
     """
 
     cpus: int = key(as_positive)
@@ -123,6 +124,8 @@ class JobSettings(Resources):
     walltime: timedelta = key(as_walltime)
     account: str | None = key(as_name, may_be_empty=True)
     partition: str | None = key(as_name, may_be_empty=True)
+    max_memory: int | None = key(as_memory, may_be_empty=True)
+    max_walltime: timedelta | None = key(as_walltime, may_be_empty=True)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from osa.config import JobSettings
 from osa.cures.evidence import Evidence, first_match
-from osa.cures.known import UNKNOWN_FAILURE, rules_in_order
+from osa.cures.known import OTHER_INPUTS, UNKNOWN_FAILURE, rules_in_order
 from osa.layout import Layout
 from osa.model.job import JobState, TaskRecord, format_duration
 from osa.model.rule import Cure, Rule
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _MB_PER_GB = 1024
+_MOST_UNLIKE = 3  # times the equal failures that a task may have: so many where each fails otherwise
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,12 @@ def diagnose(layout: Layout, state: SequenceState) -> Diagnoses:
 
 
 def waiting_in_vain(layout: Layout, state: SequenceState) -> Rule | None:
-    """Find a rule that says that what is pending of a sequence can never run."""
+    """Find a rule that says that what is pending of a sequence can never run.
+
+    While something of it runs there is none: to cancel would end that, too.
+    """
+    if any(record.state is JobState.RUNNING for record in state.latest.values()):
+        return None
     rules = [rule for rule in rules_in_order(layout.settings.rules) if rule.cure is Cure.CANCEL]
     for record in state.records:
         if record.state is JobState.PENDING:
@@ -132,7 +138,7 @@ def _counted_tries(state: SequenceState) -> dict[int, list[TaskRecord]]:
     for record in state.records:
         if record.state is JobState.COMPLETED:
             tries.pop(task_of(record), None)
-        elif state.fresh_start is None or record.submitted > state.fresh_start:
+        elif state.fresh_start is None or record.job_id not in state.fresh_start.jobs:
             tries.setdefault(task_of(record), []).append(record)
     return tries
 
@@ -145,22 +151,43 @@ def _diagnose_task(
         return None
     causes = [_cause(layout, state.sequence, record, rules) for record in failed]
     cause = causes[-1] if causes else UNKNOWN_FAILURE
+    if cause.cure is Cure.LEAVE_OUT and _has_other_inputs(layout, state.sequence, failed[-1]):
+        cause = causes[-1] = OTHER_INPUTS
     count = sum(one is cause for one in causes)
+    usual = job_settings(layout, state.sequence.kind)
+    resources, before = _more(usual, causes), _more(usual, causes[:-1])
     if cause is UNKNOWN_FAILURE:
         most = layout.settings.analysis.maxtryfailed
-        is_given_up = task in state.exhausted or _equal_at_the_end(failed, causes) >= most
+        # Where the history tells which step failed it is believed; a job knows no steps.
+        alike = 0 if task in state.failed else _equal_at_the_end(failed, causes)
+        is_given_up = task in state.exhausted or alike >= most or count >= _MOST_UNLIKE * most
     else:
-        is_given_up = cause.limit is not None and count > cause.limit
-    resources = _more(job_settings(layout, state.sequence.kind), causes)
+        needs_more = cause.memory > 1 or cause.walltime > 1
+        is_given_up = cause.cure is Cure.RESUBMIT and (
+            (cause.limit is not None and count > cause.limit) or (needs_more and resources == before)
+        )
     return Diagnosis(task, cause, count, is_given_up, resources, failed[-1] if failed else None)
 
 
+def _has_other_inputs(layout: Layout, sequence: Sequence, record: TaskRecord) -> bool:
+    """Tell whether raw file or drive log changed since a try ended: what ailed it may be gone."""
+    inputs = (layout.raw_file(sequence.run, task_of(record)), layout.drive_log)
+    times = [path.stat().st_mtime for path in inputs if path.exists()]
+    return record.ended is not None and any(time > record.ended.timestamp() for time in times)
+
+
 def _more(usual: JobSettings, causes: Iterable[Rule]) -> JobSettings:
-    """Give the next try what its forerunners lacked."""
+    """Give the next try what its forerunners lacked, as far as it may be had."""
+    granted = usual
     for cause in causes:
-        memory = math.ceil(usual.memory * cause.memory)
-        usual = replace(usual, memory=memory, walltime=usual.walltime * cause.walltime)
-    return usual
+        memory = math.ceil(granted.memory * cause.memory)
+        walltime = granted.walltime * cause.walltime
+        granted = replace(
+            granted,
+            memory=max(usual.memory, min(memory, usual.max_memory or memory)),
+            walltime=max(usual.walltime, min(walltime, usual.max_walltime or walltime)),
+        )
+    return granted
 
 
 def _cause(layout: Layout, sequence: Sequence, record: TaskRecord, rules: Iterable[Rule]) -> Rule:

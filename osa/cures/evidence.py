@@ -13,6 +13,7 @@ from osa.errors import ProductError
 from osa.model.job import JobState, TaskRecord
 from osa.model.rule import Rule, Scope
 from osa.model.sequence import Sequence, SequenceKind
+from osa.steps.environment import TASK_BEGINS
 
 __all__ = ["Evidence", "first_match", "is_in", "read_tail"]
 
@@ -50,8 +51,8 @@ class Evidence:
 
     @cached_property
     def text(self) -> str:
-        """The last part of the log, and the reason that the scheduler gives."""
-        return f"{read_tail(self.log)}\n{self.record.reason}"
+        """The last part of what the latest try said: one log has all that Slurm begins again."""
+        return read_tail(self.log).rpartition(TASK_BEGINS)[2]
 
     @cached_property
     def raw_events(self) -> int | None:
@@ -75,12 +76,14 @@ class Evidence:
         record = self.record
         if not is_in(rule.scope, self.sequence, record.task):
             return False
-        if record.state in rule.states or record.exit_code in rule.exit_codes:
+        if record.state in rule.states:
             return True
         if rule.text is not None and rule.text.search(record.reason):
             return True
         if record.state is not JobState.FAILED:
             return False  # the rest looks for what made an analysis fail
+        if record.exit_code in rule.exit_codes:
+            return True
         if rule.text is not None and rule.text.search(self.text):
             return True
         if rule.fewer_events and self.raw_events is not None and self.raw_events < rule.fewer_events:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from osa.model.job import JobState
 from osa.model.rule import Cure, Rule, Scope
 
-__all__ = ["KNOWN", "UNKNOWN_FAILURE", "rules_in_order"]
+__all__ = ["KNOWN", "OTHER_INPUTS", "UNKNOWN_FAILURE", "rules_in_order"]
 
 NEVER = "DependencyNeverSatisfied"
 
@@ -41,8 +41,11 @@ KNOWN: tuple[Rule, ...] = (
         # A shell, and the local backend, tell of the kernel's kill like this.
         exit_codes=frozenset({137, -9}),
         text=re.compile(
-            r"Cannot allocate memory|Resource temporarily unavailable|MemoryError|bad_alloc"
-            r"|failed to map segment|[Ee]xceeded memory limit|oom[-_ ]kill|ended with signal 9\b"
+            r"Cannot allocate memory|MemoryError|bad_alloc|failed to map segment|ended with signal 9\b"
+            r"|[Ee]xceeded (job )?memory limit|oom[-_ ]kill"
+            # HDF5 says so of a lock, too.
+            r"|^(?!.*unable to lock file).*Resource temporarily unavailable",
+            re.MULTILINE,
         ),
         memory=2.0,
     ),
@@ -85,10 +88,19 @@ UNKNOWN_FAILURE = Rule(
     name="unknown failure",
     cure=Cure.RESUBMIT,
     words="tried again as it was",
-    states=frozenset({JobState.FAILED, JobState.UNKNOWN, JobState.COMPLETED}),
+    states=frozenset({JobState.FAILED}),
     limit=None,
 )
 """What no rule knows is tried again as it is; MAXTRYFAILED bounds it."""
+
+
+OTHER_INPUTS = Rule(
+    name="inputs changed since",
+    cure=Cure.RESUBMIT,
+    states=frozenset({JobState.FAILED}),
+    limit=None,
+)
+"""What would be left out, but for inputs that are not those of the try any more."""
 
 
 def rules_in_order(configured: Iterable[Rule]) -> tuple[Rule, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from osa.errors import ProductError
@@ -48,13 +48,9 @@ def _calibration_of(layout: Layout) -> BorrowedCalibration | None:
     """Find the one calibration of a night; where there are several, the one of the latest run."""
     names: list[str] = []
     with suppress(OSError):
-        names = sorted((path.name for path in layout.final_calibration_dir.iterdir()), reverse=True)
-    drs4_runs = [int(match["run"]) for name in names if (match := _DRS4.fullmatch(name))]
-    for name in names:
-        match = _CHARGE.fullmatch(name)
-        if match is None:
-            continue
-        run = int(match["run"])
+        names = [path.name for path in layout.final_calibration_dir.iterdir()]
+    drs4_runs = _runs(_DRS4, names)
+    for run in _runs(_CHARGE, names):
         # The DRS4 run of a calibration comes before it.
         drs4_run = next((drs4 for drs4 in drs4_runs if drs4 < run), next(iter(drs4_runs), None))
         if drs4_run is not None:
@@ -62,6 +58,11 @@ def _calibration_of(layout: Layout) -> BorrowedCalibration | None:
             if _is_usable(layout, found):
                 return found
     return None
+
+
+def _runs(pattern: re.Pattern[str], names: Iterable[str]) -> list[int]:
+    """Read run numbers out of file names, the latest first."""
+    return sorted((int(m["run"]) for name in names if (m := pattern.fullmatch(name))), reverse=True)
 
 
 def _is_usable(layout: Layout, calibration: BorrowedCalibration) -> bool:
@@ -115,7 +116,7 @@ def link_file(link: Path, target: Path) -> None:
     os.replace(temporary, link)
 
 
-def borrow(layout: Layout, calibration: BorrowedCalibration, why: str) -> None:
+def borrow(layout: Layout, calibration: BorrowedCalibration, why: str, *, clock: datetime) -> None:
     """Make the calibration of another night serve: link its files, then say that it serves.
 
     Parameters
@@ -126,14 +127,17 @@ def borrow(layout: Layout, calibration: BorrowedCalibration, why: str) -> None:
         Whose it is.
     why : str
         Why the night's own cannot be had.
+    clock : datetime.datetime
+        The time, UTC.
     """
-    for link, target in links_to_calibration(layout, calibration):
-        link_file(link, target)
-    write_borrowed(layout.borrowed_calibration, calibration)
     runs = f"run {run_tag(calibration.calibration_run)}, DRS4 run {run_tag(calibration.drs4_run)}"
     add_incidence(
         layout.incidences,
         layout.night,
         layout.settings.telescope_name,
-        f"The calibration of the night {calibration.night} serves ({runs}): the night's own {why}.",
+        f"{clock:%Y-%m-%d %H:%M} UTC: the calibration of the night {calibration.night} serves ({runs}), "
+        f"as the night's own {why}.",
     )
+    for link, target in links_to_calibration(layout, calibration):
+        link_file(link, target)
+    write_borrowed(layout.borrowed_calibration, calibration)

@@ -81,11 +81,24 @@ class Sequence:
 
 @dataclass(frozen=True)
 class SkippedRun:
-    """A run of the night summary that gets no sequence, and why."""
+    """A run of the night summary that gets no sequence, and why.
+
+    Parameters
+    ----------
+    run : int
+        The run.
+    label : str
+        Its type, as the night summary writes it.
+    reason : str
+        Why it is skipped.
+    waits_for_raw_files : bool
+        Whether it could serve if its raw files were there.
+    """
 
     run: int
     label: str
     reason: str
+    waits_for_raw_files: bool = False
 
 
 @dataclass(frozen=True)

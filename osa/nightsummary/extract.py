@@ -79,6 +79,7 @@ def extract(
     InputError
         If a run that is asked for cannot serve.
     """
+    left_out = {**_left_out_whole(raw_subruns, left_out_subruns), **left_out}
     raw_subruns = _without(raw_subruns, left_out_subruns)
     if borrowed is None:
         choice = choose_calibration(
@@ -95,7 +96,7 @@ def extract(
     ]
     used = {*(entry.run for entry in (*first, *data))} | ({choice.drs4_run} if first else set())
     skipped = [
-        SkippedRun(entry.run, entry.label, night.why_skipped(entry, left_out))
+        SkippedRun(entry.run, entry.label, night.why_skipped(entry, left_out), night.lacks_raw_files(entry))
         for entry in ordered
         if entry.run not in used
     ]
@@ -106,6 +107,18 @@ def extract(
         borrowed=borrowed,
         remarks=tuple(_remarks(left_out_subruns, {entry.run for entry in data})),
     )
+
+
+def _left_out_whole(
+    raw_subruns: Mapping[int, tuple[int, ...]], left_out: Mapping[tuple[int, int], str]
+) -> dict[int, str]:
+    """Find the runs of which every sub-run is left out, with all the reasons."""
+    found = {}
+    for run, subruns in raw_subruns.items():
+        reasons = [left_out[run, subrun] for subrun in subruns if (run, subrun) in left_out]
+        if subruns and len(reasons) == len(subruns):
+            found[run] = "; ".join(dict.fromkeys(reasons))
+    return found
 
 
 def _without(
@@ -198,12 +211,17 @@ class _Night:
             reasons.append("no usable DRS4 run in this night")
         return "; ".join(reasons) or None
 
+    def lacks_raw_files(self, entry: RunEntry) -> bool:
+        """Whether a run could calibrate if the raw file of its first sub-run were there."""
+        is_calibrator = entry.type in {RunType.DRS4, RunType.CALIBRATION}
+        return is_calibrator and 0 not in self.raw_subruns.get(entry.run, ())
+
     def why_skipped(self, entry: RunEntry, left_out: Mapping[int, str]) -> str:
         if entry.run in left_out:
             return f"left out: {left_out[entry.run]}"
         if entry.type is RunType.UNPROCESSED:
             return f"type {entry.label} is not processed"
-        if 0 not in self.raw_subruns.get(entry.run, ()) and not self.borrowed:
+        if self.lacks_raw_files(entry) and not self.borrowed:
             return "no raw file of its first sub-run"
         if self.borrowed:
             return f"not needed: the calibration of the night {self.borrowed.night} serves"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from osa.errors import InputError
 from osa.layout import Layout
-from osa.model.run import RunEntry
+from osa.model.run import RunEntry, list_subruns, run_tag
 from osa.model.sequence import NightPlan
 from osa.nightsummary.borrowed import read_borrowed
 from osa.nightsummary.choice import Request, first_request
 from osa.nightsummary.extract import extract
 from osa.nightsummary.nightsummary import read_night_summary
 from osa.nightsummary.override import Override, format_override, read_override
-from osa.nightsummary.raw import find_raw_subruns
+from osa.nightsummary.raw import find_raw_subruns, is_forbidden
 from osa.nightsummary.targets import find_pointings
 from osa.system.files import write_text
 
@@ -50,7 +53,7 @@ def plan_night(
     def pointing(entry: RunEntry) -> tuple[str | None, str | None]:
         return pointings.get(entry.run, (None, None))
 
-    return extract(
+    plan = extract(
         runs,
         telescope=layout.settings.telescope_name,
         raw_dir=layout.raw_dir,
@@ -62,6 +65,16 @@ def plan_night(
         borrowed=borrowed,
         pointing=pointing,
     )
+    return replace(plan, remarks=(*plan.remarks, *_forbidden(layout, plan)))
+
+
+def _forbidden(layout: Layout, plan: NightPlan) -> Iterator[str]:
+    """Say which raw files we are not permitted to read: they count as absent."""
+    for sequence in plan.sequences:
+        found = [s for s in sequence.absent_subruns if is_forbidden(layout.raw_file(sequence.run, s))]
+        if found:
+            which = f"sub-runs {list_subruns(found)}"
+            yield f"run {run_tag(sequence.run)}: no permission to read raw files of {which}"
 
 
 def keep_choice(layout: Layout, *, drs4_run: int | None = None, calibration_run: int | None = None) -> None:

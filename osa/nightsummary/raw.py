@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
+from pathlib import Path
 
 from osa.errors import InputError
 from osa.layout import Layout
 
-__all__ = ["find_raw_subruns"]
+__all__ = ["find_raw_subruns", "is_forbidden"]
 
 
 def find_raw_subruns(layout: Layout) -> dict[int, tuple[int, ...]]:
-    """Find the sub-runs of a night whose raw files (of stream 1) are there and not empty.
+    """Find the sub-runs of a night whose raw files (of stream 1) are there, not empty, and readable.
 
     Parameters
     ----------
@@ -50,4 +51,9 @@ def _has_content(entry: os.DirEntry[str]) -> bool:
         status = entry.stat()
     except OSError:  # a dangling link, or gone since
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0 and os.access(entry.path, os.R_OK)
+
+
+def is_forbidden(path: Path) -> bool:
+    """Tell whether a raw file is there and we have no permission to read it."""
+    return path.is_file() and not os.access(path, os.R_OK)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from osa.errors import ConfigurationError, InterruptedNightError
+from osa.errors import InterruptedNightError, JobRefusedError
 from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord
 from osa.scheduler.capacity import Capacity
 from osa.scheduler.local_store import LocalStore, PendingTask
@@ -49,7 +49,7 @@ class LocalScheduler:
         """Take a job; see :class:`osa.scheduler.base.Scheduler`."""
         need, have = job.resources, self.capacity
         if need.cpus > have.cores or need.memory > have.memory:
-            raise ConfigurationError(
+            raise JobRefusedError(
                 f"{job.name}: a task needs {need.cpus} core(s) and {need.memory} MB, this machine "
                 f"gives {have.cores} and {have.memory} MB (see [LOCAL] and the [… JOB] sections)"
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from osa.errors import MissingServiceError, OsaError, ParentGoneError
+from osa.errors import ExitCode, JobRefusedError, MissingServiceError, OsaError, ParentGoneError
 from osa.model.job import TaskRecord
 from osa.scheduler.slurm_commands import (
     environment_of_jobs,
@@ -58,7 +58,7 @@ class SlurmMissingError(MissingServiceError):
     """Slurm's commands are not there."""
 
 
-class SlurmRefusedError(OsaError):
+class SlurmRefusedError(JobRefusedError):
     """Slurm said no.
 
     Parameters
@@ -68,6 +68,8 @@ class SlurmRefusedError(OsaError):
     is_plain : bool
         Whether it is in words from which it is sure that nothing was done.
     """
+
+    exit_code = ExitCode.NOT_COMPLETE  # an account or a partition may be mended without us
 
     def __init__(self, message: str, *, is_plain: bool) -> None:
         super().__init__(message)

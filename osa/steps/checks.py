@@ -132,6 +132,17 @@ def _check_name(path: Path, run: int) -> None:
         raise ProductError(f"{path} is not of run {run}")
 
 
+@contextmanager
+def _raw_hdus(path: Path) -> Iterator[Any]:
+    """Open a raw file, for its headers; of one that is cut short astropy would warn the user."""
+    from astropy.io import fits
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path, disable_image_compression=True) as hdus:
+            yield hdus
+
+
 def raw_event_count(raw_file: Path) -> int:
     """Count the events of a sub-run in its raw files, all streams together.
 
@@ -140,8 +151,6 @@ def raw_event_count(raw_file: Path) -> int:
     raw_file : pathlib.Path
         The file of stream 1; the other streams lie beside it.
     """
-    from astropy.io import fits
-
     stream = raw_file.name.split(".")
     paths = sorted(raw_file.parent.glob(".".join([stream[0], "?", *stream[2:]])))
     if not paths:
@@ -149,7 +158,7 @@ def raw_event_count(raw_file: Path) -> int:
     total = 0
     for path in paths:
         try:
-            with fits.open(path, disable_image_compression=True) as hdus:
+            with _raw_hdus(path) as hdus:
                 header = hdus["Events"].header
                 total += int(header.get("ZNAXIS2", header["NAXIS2"]))
         except (OSError, KeyError, ValueError, TypeError) as error:
@@ -170,13 +179,9 @@ def raw_is_cut_short(raw_file: Path) -> bool:
     bool
         False where the headers cannot be read: then nobody knows.
     """
-    from astropy.io import fits
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is cut short, among others
-            with fits.open(raw_file, disable_image_compression=True) as hdus:
-                end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
+        with _raw_hdus(raw_file) as hdus:
+            end = max(hdu.fileinfo()["datLoc"] + hdu.fileinfo()["datSpan"] for hdu in hdus)
         return raw_file.stat().st_size < int(end)
     except (OSError, KeyError, ValueError, TypeError):
         return False

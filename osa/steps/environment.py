@@ -6,7 +6,10 @@ from pathlib import Path
 
 from osa.system.files import write_text
 
-__all__ = ["prepare_environment"]
+__all__ = ["TASK_BEGINS", "prepare_environment"]
+
+TASK_BEGINS = "the task begins"
+"""What a task says first: a log may have several, one after the other."""
 
 # Everything below lstchain that starts threads by itself.
 _THREAD_VARIABLES = (

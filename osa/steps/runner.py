@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from osa.errors import ProductError, StepFailedError
+from osa.errors import OsaError, ProductError, StepFailedError
 from osa.steps.history import HistoryRecord, append_record
 from osa.steps.step import Step
 from osa.system.files import publish
@@ -113,6 +113,10 @@ class StepRunner:
         # The name is the same for every try, so that what a killed one left is swept by the next.
         tag = f"{self.run:05d}" + ("" if self.subrun is None else f".{self.subrun:04d}")
         scratch = self.scratch_dir / f"{tag}.{step.name}"
+        if scratch.is_symlink():
+            raise OsaError(
+                f"{scratch} is a symbolic link, which no step makes: look where it leads, remove it"
+            )
         if scratch.exists():
             shutil.rmtree(scratch)
         scratch.mkdir(parents=True)

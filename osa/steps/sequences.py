@@ -11,7 +11,7 @@ from pathlib import Path
 
 from osa.errors import OsaError, StepFailedError
 from osa.incidences import add_incidence
-from osa.layout import Layout, subrun_tag
+from osa.layout import PRODUCT_KINDS, Layout, subrun_tag
 from osa.model.run import run_tag
 from osa.steps.calibration_plots import calibration_plots
 from osa.steps.charge_calibration import charge_calibration
@@ -178,6 +178,16 @@ def _draw(layout: Layout, runner: StepRunner, step: Step) -> None:
         )
 
 
+def _link_closed_products(layout: Layout, run: int, subrun: int) -> None:
+    """Have at hand what is in its final place already: its night was closed, and opened again."""
+    for kind in PRODUCT_KINDS:
+        working, final = layout.working(kind, run, subrun), layout.final(kind, run, subrun)
+        if working.is_symlink() and not working.exists():
+            working.unlink()
+        if final.exists() and not working.exists():
+            working.symlink_to(final)
+
+
 def process_subrun(
     layout: Layout,
     *,
@@ -201,6 +211,7 @@ def process_subrun(
     """
     what = f"sub-run {subrun_tag(run, subrun)} of {layout.night}"
     with only_try(layout.task_lock, run * _MOST_SUBRUNS + subrun, what):
+        _link_closed_products(layout, run, subrun)
         runner = _runner(layout, run, subrun, workshop, say)
         calibrators = {"drs4_run": drs4_run, "calibration_run": calibration_run}
         steps = (

@@ -124,7 +124,6 @@ def test_scratch_that_leads_out(fault_night: FaultNight, outside: Path) -> None:
     injected="the scratch folder of a step is a link out of the tree",
     holds="the path is named, for who has to take it away",
 )
-@pytest.mark.xfail(reason="osa/steps/runner.py, _empty_scratch: rmtree's message has no path", strict=True)
 def test_scratch_that_leads_out_is_named(fault_night: FaultNight, outside: Path) -> None:
     scratch = fault_night.layout.scratch_dir
     scratch.mkdir()
@@ -163,10 +162,6 @@ def test_final_name_that_leads_out(fault_night: FaultNight, outside: Path, hang:
     27,
     injected="a product that is a link to a file elsewhere when its night is closed",
     holds="G5 G8: what is elsewhere stays as it is, a closed night has the product",
-)
-@pytest.mark.xfail(
-    reason="osa/closing/actions.py, closing_moves: a link is passed over, and the night closed without it",
-    strict=True,
 )
 @pytest.mark.parametrize("is_relative", [False, True])
 def test_product_that_is_a_link(fault_night: FaultNight, outside: Path, is_relative: bool) -> None:

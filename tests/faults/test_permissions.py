@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from osa.layout import DL1, MUONS
+from osa.layout import MUONS
 from tests.faults.fault_night import FaultNight
 
 # As root, modes bind only who has given up the powers to override and to read over them.
@@ -119,35 +119,20 @@ def test_folder_that_may_not_be_written(fault_night: FaultNight, user: User, wha
 @pytest.mark.fault(
     28,
     injected="mode 0 on the raw file of one sub-run",
-    holds="G6 G7: the others are done; that one fails by name, and is tried again once",
+    holds="G6 G8: named and not submitted, the others are done, the night is not closed; then it goes on",
 )
 def test_raw_file_that_may_not_be_read(fault_night: FaultNight, user: User) -> None:
-    """Seen to fail: with check_dl1 of steps/checks.py not counting raw events (the sub-run was done, code
-    0).
-    """
-    layout = fault_night.layout
-    raw = layout.raw_file(1874, 1)
+    """Seen to fail: with raw.py asking for the size and not for the permission (it was submitted)."""
+    raw = fault_night.layout.raw_file(1874, 1)
     raw.chmod(0)
-    for _ in range(3):
-        done = user.run("sequencer")
-        assert done.returncode == 1
-    assert not layout.working(DL1, 1874, 1).exists()
-    others = Counter(fault_night.steps((1874, 0), (1875, 0)))
-    assert fault_night.attempts - Counter({"r0_to_dl1 01874.0001": 2}) == others
-    assert fault_night.leftovers() == []
-
-
-@pytest.mark.fault(
-    28,
-    injected="mode 0 on the raw file of one sub-run",
-    holds="not submitted, and named with the reason",
-)
-@pytest.mark.xfail(reason="osa/nightsummary/raw.py, _has_content: asks for size, not for access", strict=True)
-def test_unreadable_raw_file_is_not_submitted(fault_night: FaultNight, user: User) -> None:
-    fault_night.layout.raw_file(1874, 1).chmod(0)
     done = user.run("sequencer")
+    assert "run 01874: no permission to read raw files of sub-runs 1" in done.stderr
     assert fault_night.attempts == Counter(fault_night.steps((1874, 0), (1875, 0)))
-    assert "ermission" in done.stderr
+    assert user.run("closer", "-y").returncode == 1
+    assert not fault_night.layout.night_finished.exists()
+    raw.chmod(0o644)
+    assert user.run("sequencer").returncode == 0
+    fault_night.assert_done_once()
 
 
 @pytest.mark.fault(
@@ -174,7 +159,6 @@ def test_folder_of_logs_that_may_not_be_written(fault_night: FaultNight, user: U
     injected="a folder of logs that may not be written",
     holds="seen before anything is submitted",
 )
-@pytest.mark.xfail(reason="osa/job.py, submit: makes the folder of logs, and asks no more of it", strict=True)
 def test_folder_of_logs_is_tried_before_submission(fault_night: FaultNight, user: User) -> None:
     fault_night.layout.log_dir.mkdir(exist_ok=True)
     fault_night.layout.log_dir.chmod(0o555)

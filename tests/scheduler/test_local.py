@@ -14,7 +14,7 @@ import psutil
 import pytest
 from job_bench import GROUP, JobBench, is_gone, wait_until
 
-from osa.errors import AnotherInstanceError, ConfigurationError, ExitCode, InterruptedNightError
+from osa.errors import AnotherInstanceError, ExitCode, InterruptedNightError, JobRefusedError
 from osa.model.job import JobState
 from osa.scheduler import local
 from osa.scheduler.capacity import Capacity
@@ -87,7 +87,7 @@ def test_two_nights_share_the_machine(bench: JobBench) -> None:
 
 @pytest.mark.parametrize("need", [{"cpus": 5}, {"memory": 4001}])
 def test_task_that_never_fits_is_refused(bench: JobBench, need: dict[str, int]) -> None:
-    with pytest.raises(ConfigurationError, match="LST1_01874: a task needs"):
+    with pytest.raises(JobRefusedError, match="LST1_01874: a task needs"):
         bench.submit("LST1_01874", **need)
     assert not bench.state_dir.exists()
 
@@ -137,9 +137,10 @@ def test_environment_is_that_of_the_resource_manager(
     other_id = bench.submit("LST1_01873", body)
     bench.run()
     assert sorted(bench.attempts) == [
-        f"LST1_01873 - SLURM_CPUS_PER_TASK=1 SLURM_JOB_ID={other_id}",
+        f"LST1_01873 - SLURM_CPUS_PER_TASK=1 SLURM_JOB_ID={other_id} "
+        "SLURM_MEM_PER_NODE=100",
         f"LST1_01874 12 SLURM_ARRAY_JOB_ID={job_id} SLURM_ARRAY_TASK_ID=12 SLURM_CPUS_PER_TASK=2 "
-        f"SLURM_JOB_ID={job_id}",
+        f"SLURM_JOB_ID={job_id} SLURM_MEM_PER_NODE=100",
     ]
 
 
