@@ -258,7 +258,13 @@ class Cluster:
         """The daemons that run."""
         return [daemon for daemon in self.daemons if daemon.process]
 
-    def start(self, base_port: int | None = None, max_array_size: int = 1001, min_job_age: int = 300) -> bool:
+    def start(
+        self,
+        base_port: int | None = None,
+        max_array_size: int = 1001,
+        min_job_age: int = 300,
+        kill_over_memory: bool = False,
+    ) -> bool:
         """Start the daemons that do not run, and wait until the nodes can take jobs.
 
         The configuration is written only where none of them runs.
@@ -275,7 +281,7 @@ class Cluster:
         """
         running = self.running
         if not running:
-            self._write(base_port, max_array_size, min_job_age)
+            self._write(base_port, max_array_size, min_job_age, kill_over_memory)
         missing = [daemon for daemon in self.daemons if daemon not in running]
         try:
             for daemon in missing:
@@ -336,7 +342,9 @@ class Cluster:
             and any(f"{variable}={node}" in environment for node in nodes)
         ]
 
-    def _write(self, base_port: int | None, max_array_size: int, min_job_age: int) -> None:
+    def _write(
+        self, base_port: int | None, max_array_size: int, min_job_age: int, kill_over_memory: bool
+    ) -> None:
         """Make the folder with all that the daemons need."""
         missing = [name for name in PACKAGES if not shutil.which(name, path=self.environment["PATH"])]
         if missing:
@@ -361,6 +369,9 @@ class Cluster:
             "last_node_port": first + 1 + len(NODES),
             "max_array_size": max_array_size,
             "min_job_age": min_job_age,
+            # Memory has to be given out, for jobs to be held to it.
+            "select_type": "CR_Core_Memory" if kill_over_memory else "CR_Core",
+            "gather_parameters": "JobAcctGatherParams=OverMemoryKill" if kill_over_memory else "",
         }
         template = (Path(__file__).parent / "slurm.conf.in").read_text(encoding="utf-8")
         self._write_file("slurm.conf", string.Template(template).substitute(values), 0o644)
@@ -461,6 +472,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     start.add_argument("--max-array-size", type=int, default=1001, metavar="N", help="MaxArraySize (1001)")
     start.add_argument("--min-job-age", type=int, default=300, metavar="S", help="MinJobAge in seconds (300)")
+    start.add_argument(
+        "--kill-over-memory", action="store_true", help="end jobs that use more memory than was granted"
+    )
     stop = commands.add_parser("stop", help="stop the daemons and their jobs; files stay")
     status = commands.add_parser("status", help="say what runs; exit code 1 where something does not")
     for command in (start, stop, status):
@@ -479,7 +493,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stopped {cluster.stop()} processes of {cluster.folder}")
         return 0
     try:
-        is_new = cluster.start(options.base_port, options.max_array_size, options.min_job_age)
+        is_new = cluster.start(
+            options.base_port, options.max_array_size, options.min_job_age, options.kill_over_memory
+        )
     except ClusterError as error:
         print(f"slurm_cluster: {error}", file=sys.stderr)
         return error.exit_code

@@ -104,6 +104,7 @@ class Halves:
                 stream.write(FIRST_HALF)
                 stream.flush()
                 note(self.folder, self.tag, "writes", name.partition("_")[0])
+                self._use_memory()
                 limit = time.monotonic() + LONGEST_HOLD
                 while (self.folder / f"hold.{self.tag}").exists() and time.monotonic() < limit:
                     time.sleep(0.05)
@@ -111,6 +112,14 @@ class Halves:
                     return Outcome(1, 0.1)
                 stream.write(SECOND_HALF)
         return Outcome(0, 0.1)
+
+    def _use_memory(self) -> None:
+        """Use so many MB, for as long as it takes Slurm to see it."""
+        order = self.folder / f"memory.{self.tag}"
+        if order.exists():
+            block = b"x" * (int(order.read_text()) << 20)
+            time.sleep(5)
+            assert block
 
 
 def run_task(arguments: Sequence[str]) -> int:
@@ -248,6 +257,10 @@ class SlurmNight:
     def fail(self, tag: str) -> None:
         """Have a task fail in mid-write."""
         (self.folder / f"fail.{tag}").touch()
+
+    def need_memory(self, tag: str, megabytes: int) -> None:
+        """Have each product of a task take so much memory."""
+        (self.folder / f"memory.{tag}").write_text(str(megabytes))
 
     def cure(self, tag: str) -> None:
         (self.folder / f"fail.{tag}").unlink()
