@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from osa.layout import Layout
 from osa.model.night import Night
 from osa.system.files import append_line
 
-__all__ = ["add_incidence", "read_incidences"]
+__all__ = ["add_incidence", "note_incidence", "read_incidences"]
 
 _LINE = re.compile(r"NIGHT=\S+ TELESCOPE=\S+ COMMENTS=(?P<comment>.*)")
 
@@ -23,8 +24,28 @@ def read_incidences(path: Path) -> tuple[str, ...]:
     return tuple(match["comment"] for match in matches if match)
 
 
-def add_incidence(path: Path, night: Night, telescope: str, comment: str) -> bool:
-    """Add an incidence, once.
+def note_incidence(layout: Layout, comment: str, *, once: bool = True) -> bool:
+    """Add an incidence to those of a night; see :func:`add_incidence`."""
+    telescope = layout.settings.telescope_name
+    return add_incidence(layout.incidences, layout.night, telescope, comment, once=once)
+
+
+def add_incidence(path: Path, night: Night, telescope: str, comment: str, *, once: bool = True) -> bool:
+    """Add an incidence.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    night : Night
+        The night.
+    telescope : str
+        Its telescope.
+    comment : str
+        What happened.
+    once : bool
+        Whether it is said only once a night; otherwise it is only not said twice in a row, which is
+        for what may happen again after other things.
 
     Returns
     -------
@@ -32,7 +53,8 @@ def add_incidence(path: Path, night: Night, telescope: str, comment: str) -> boo
         False where the same was said before.
     """
     comment = " ".join("".join(c if c.isprintable() else " " for c in comment).split())
-    if comment in read_incidences(path):
+    before = read_incidences(path)
+    if comment in (before if once else before[-1:]):
         return False
     append_line(path, f"NIGHT={night.tag} TELESCOPE={telescope} COMMENTS={comment}")
     return True

@@ -259,6 +259,14 @@ class Layout:
         """Gains and pedestals of the camera."""
         return self.analysis_dir / f"calibration.Run{run_tag(run)}.0000.h5"
 
+    def calibration_products(self, drs4_run: int, calibration_run: int) -> tuple[Path, Path, Path]:
+        """Products of a calibration, in the order in which they are made."""
+        return (
+            self.drs4_pedestal(drs4_run),
+            self.time_calibration(calibration_run),
+            self.charge_calibration(calibration_run),
+        )
+
     def plot(self, product: Path) -> Path:
         """The PDF that shows a calibration product."""
         return self.log_dir / f"{product.stem}.pdf"

@@ -61,8 +61,10 @@ class SequenceState:
 
     @cached_property
     def latest(self) -> Mapping[int, TaskRecord]:
-        """The latest try of each task."""
-        return {task_of(record): record for record in self.records}
+        """The latest try of each task, but of those that are left out and have come to their end."""
+        latest = {task_of(record): record for record in self.records}
+        gone = [task for task in self.sequence.left_out if task in latest and not latest[task].state.is_live]
+        return {task: record for task, record in latest.items() if task not in gone}
 
     @cached_property
     def live(self) -> frozenset[int]:
@@ -286,11 +288,8 @@ def _look_at_calibration(
 ) -> _Look:
     if sequence.drs4_run is None:
         return [CALIBRATION_TASK], [], [], {}
-    promised = {
-        "drs4_pedestal": layout.drs4_pedestal(sequence.drs4_run).name,
-        "time_calibration": layout.time_calibration(sequence.run).name,
-        "charge_calibration": layout.charge_calibration(sequence.run).name,
-    }
+    products = layout.calibration_products(sequence.drs4_run, sequence.run)
+    promised = {o.name: path.name for o, path in zip(CALIBRATION_STEPS, products, strict=True)}
     history = files.working.history(layout.history_name(sequence.run))
     done = steps_done(
         CALIBRATION_STEPS,

@@ -10,7 +10,7 @@ from osa.cli.common import confirm, note
 from osa.closing.undo import give_back_calibration
 from osa.errors import ExitCode, InputError
 from osa.flags import lift_veto, put_veto
-from osa.incidences import add_incidence
+from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.job import live_tries
 from osa.model.run import run_tag
@@ -63,7 +63,7 @@ def _take_in(layout: Layout, scheduler: Scheduler, arguments: argparse.Namespace
         if plan.by_run(run) is not None:
             state = _state_of(layout, plan, scheduler, run)
             lift_veto(layout, state.sequence, _jobs(state), clock=datetime.now(UTC))
-        _say(layout, f"Taken in again by an operator: {', '.join(found)}.")
+        note_incidence(layout, f"Taken in again by an operator: {', '.join(found)}.", once=False)
     note(f"{', '.join(found)}: taken in again; sequencer submits it")
     return ExitCode.DONE
 
@@ -92,7 +92,7 @@ def _veto(layout: Layout, state: SequenceState, reason: str | None) -> None:
         return
     why = " ".join((reason or "no reason was given").split())
     put_veto(layout, sequence, f"by an operator: {why}")
-    _say(layout, f"Run {run_tag(sequence.run)} vetoed by an operator: {why}.")
+    note_incidence(layout, f"Run {run_tag(sequence.run)} vetoed by an operator: {why}.", once=False)
     note(f"{sequence.name} is vetoed; sequencer --unveto {sequence.run} lifts that")
     if state.live:
         note(f"{len(state.live)} task(s) of it go on; sequencer --cancel --seq {sequence.run} ends them")
@@ -102,7 +102,7 @@ def _unveto(layout: Layout, state: SequenceState) -> None:
     sequence = state.sequence
     there = lift_veto(layout, sequence, _jobs(state), clock=datetime.now(UTC))
     if there:
-        _say(layout, f"Veto of run {run_tag(sequence.run)} lifted by an operator.")
+        note_incidence(layout, f"Veto of run {run_tag(sequence.run)} lifted by an operator.", once=False)
     note(
         f"{sequence.name} {'is not vetoed any more' if there else 'was not vetoed'}: what failed before "
         "does not count; sequencer submits it"
@@ -137,7 +137,3 @@ def _own_calibration(
             lift_veto(layout, own.calibration, _jobs(state), clock=datetime.now(UTC))
     note(f"{count} file(s) are in {layout.set_aside_dir} now; sequencer makes them again")
     return ExitCode.DONE
-
-
-def _say(layout: Layout, comment: str) -> None:
-    add_incidence(layout.incidences, layout.night, layout.settings.telescope_name, comment)

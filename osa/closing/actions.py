@@ -111,11 +111,7 @@ def _is_there(move: Move) -> bool:
 def _calibration_moves(layout: Layout, sequence: Sequence) -> list[Move]:
     if sequence.drs4_run is None:
         return []
-    products = [
-        layout.drs4_pedestal(sequence.drs4_run),
-        layout.time_calibration(sequence.run),
-        layout.charge_calibration(sequence.run),
-    ]
+    products = layout.calibration_products(sequence.drs4_run, sequence.run)
     sources = [*products, *(layout.plot(product) for product in products)]
     return [Move(source, layout.final_calibration_dir / source.name) for source in sources]
 

@@ -79,12 +79,8 @@ def judge(layout: Layout, state: SequenceState, examiner: Examiner) -> Verdict:
 
 
 def _damaged_calibration(layout: Layout, drs4_run: int, calibration_run: int) -> Iterator[Damage]:
-    checks = (
-        (check_drs4_pedestal, layout.drs4_pedestal(drs4_run)),
-        (check_time_calibration, layout.time_calibration(calibration_run)),
-        (check_charge_calibration, layout.charge_calibration(calibration_run)),
-    )
-    for check, path in checks:
+    checks = (check_drs4_pedestal, check_time_calibration, check_charge_calibration)
+    for check, path in zip(checks, layout.calibration_products(drs4_run, calibration_run), strict=True):
         moved = layout.final_calibration_dir / path.name
         present = moved if moved.exists() else path
         try:

@@ -25,7 +25,7 @@ from osa.closing.merge import perform_merges
 from osa.closing.remedies import what_of
 from osa.cures.diagnosis import failures
 from osa.errors import InputError, NightNotCompleteError
-from osa.incidences import add_incidence
+from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.job import JobState
 from osa.model.rule import Cure
@@ -243,17 +243,13 @@ class Closing:
                 cured = [task for task in tasks if task not in verdict.state.todo]
                 if cured and rule.words and rule.cure is Cure.RESUBMIT:
                     what = what_of(sequence, cured)
-                    self._say(f"{what[0].upper()}{what[1:]}: {rule.name}; {rule.words}.")
+                    note_incidence(self.layout, f"{what[0].upper()}{what[1:]}: {rule.name}; {rule.words}.")
 
     def _note_what_is_missing(self) -> None:
         """Say in the incidences what a forced closing leaves out."""
         for verdict in self.verdicts:
             for missing in verdict.missing:
-                self._say(f"{verdict.state.sequence.name} closed although {missing}.")
-
-    def _say(self, comment: str) -> None:
-        layout = self.layout
-        add_incidence(layout.incidences, layout.night, layout.settings.telescope_name, comment)
+                note_incidence(self.layout, f"{verdict.state.sequence.name} closed although {missing}.")
 
 
 def _with_dependants(verdict: Verdict, states: Iterable[SequenceState]) -> Verdict:

@@ -12,7 +12,7 @@ from pathlib import Path
 from osa.closing.examine import Damage
 from osa.closing.undo import stamp
 from osa.cures.other_night import borrow
-from osa.incidences import add_incidence
+from osa.incidences import note_incidence
 from osa.layout import DL1, INTERLEAVED, MUONS, PRODUCT_KINDS, Layout, subrun_tag
 from osa.model.rule import Rule
 from osa.model.run import list_subruns, run_tag
@@ -58,7 +58,9 @@ class SetAside:
     def perform(self) -> None:
         """Do it; within its file system, so that nothing can be lost."""
         path = self.damage.path
-        _say(self.layout, f"{path.name} was damaged and is made again: {self.damage.reason}.")
+        note_incidence(
+            self.layout, f"{path.name} was damaged and is made again: {self.damage.reason}.", once=False
+        )
         for other in self._made_again_with_it():
             _put_away(other, "replaced")
         _put_away(path, "damaged")
@@ -112,7 +114,7 @@ class LeaveOut:
         """Do it."""
         words = self.rule.words or "left out"
         what = self._what
-        _say(self.layout, f"{what[0].upper()}{what[1:]}: {self.rule.name}; {words}.")
+        note_incidence(self.layout, f"{what[0].upper()}{what[1:]}: {self.rule.name}; {words}.", once=False)
         run = self.sequence.run
         tags = [run_tag(run)] if self.is_whole_run else [subrun_tag(run, subrun) for subrun in self.subruns]
         leave_out(self.layout, dict.fromkeys(tags, self.rule.name))
@@ -152,7 +154,3 @@ class Cancel:
 
 
 Remedy = SetAside | LeaveOut | Borrow | Cancel
-
-
-def _say(layout: Layout, comment: str) -> None:
-    add_incidence(layout.incidences, layout.night, layout.settings.telescope_name, comment)

@@ -10,7 +10,7 @@ from osa.closing.actions import Move
 from osa.closing.journal import perform_moves
 from osa.cures.other_night import link_file, links_to_calibration
 from osa.flags import late_raw_files
-from osa.incidences import add_incidence
+from osa.incidences import note_incidence
 from osa.layout import DATACHECK_PDF, INTERLEAVED, PRODUCT_KINDS, Layout
 from osa.model.run import list_subruns, run_tag
 from osa.model.sequence import BorrowedCalibration, NightPlan, Sequence
@@ -62,7 +62,7 @@ def reopen(layout: Layout, plan: NightPlan, sequences: Iterable[Sequence], *, cl
     came = "; ".join(f"sub-runs {list_subruns(s)} of run {run_tag(run)} came late" for run, s in late.items())
     runs = ", ".join(run_tag(sequence.run) for sequence in sequences)
     why = f" ({came})" if came else ""
-    _say(layout, f"Opened again at {clock:%Y-%m-%d %H:%M:%S} UTC: run(s) {runs}{why}.")
+    note_incidence(layout, f"Opened again at {clock:%Y-%m-%d %H:%M:%S} UTC: run(s) {runs}{why}.", once=False)
     _link_calibration(layout, plan)
     finished = layout.night_finished
     if finished.exists():
@@ -76,11 +76,7 @@ def _link_calibration(layout: Layout, plan: NightPlan) -> None:
     calibration = plan.calibration
     if calibration is None or calibration.drs4_run is None:
         return
-    for product in (
-        layout.drs4_pedestal(calibration.drs4_run),
-        layout.time_calibration(calibration.run),
-        layout.charge_calibration(calibration.run),
-    ):
+    for product in layout.calibration_products(calibration.drs4_run, calibration.run):
         final = layout.final_calibration_dir / product.name
         if final.exists() and not product.exists():
             link_file(product, final)
@@ -111,11 +107,12 @@ def give_back_calibration(layout: Layout, other: BorrowedCalibration, *, clock: 
     for flag in layout.analysis_dir.glob("sequence_*.closed"):
         flag.unlink()
     # Said before it is so, and not undone by the next closer.
-    _say(
+    note_incidence(
         layout,
         f"{clock:%Y-%m-%d %H:%M} UTC: the night's own calibration is used in the place of that of "
         f"{other.night}; {len(moves)} file(s) made with the other are in {folder.name} below "
         f"{layout.set_aside_dir.name}.",
+        once=False,
     )
     write_text(layout.own_calibration, "sequencer --own-calibration\n")
     layout.borrowed_calibration.unlink()
@@ -138,7 +135,3 @@ def _all_products(layout: Layout, folder: Path) -> Iterator[Move]:
                 yield Move(path, folder / path.name)
         for path in sorted(layout.final_dir(kind).glob(pattern)):
             yield Move(path, folder / "final" / path.name)
-
-
-def _say(layout: Layout, comment: str) -> None:
-    add_incidence(layout.incidences, layout.night, layout.settings.telescope_name, comment)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from osa.errors import ProductError
-from osa.incidences import add_incidence
+from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.night import Night
 from osa.model.run import run_tag
@@ -79,16 +79,8 @@ def _is_usable(layout: Layout, calibration: BorrowedCalibration) -> bool:
 
 def _final_files(layout: Layout, calibration: BorrowedCalibration) -> tuple[Path, ...]:
     """The three files in their final places: of the DRS4 pedestal, the times, the charges."""
-    products = _working_files(layout, calibration)
+    products = layout.calibration_products(calibration.drs4_run, calibration.calibration_run)
     return tuple(layout.final_calibration_dir / product.name for product in products)
-
-
-def _working_files(layout: Layout, calibration: BorrowedCalibration) -> tuple[Path, ...]:
-    return (
-        layout.drs4_pedestal(calibration.drs4_run),
-        layout.time_calibration(calibration.calibration_run),
-        layout.charge_calibration(calibration.calibration_run),
-    )
 
 
 def links_to_calibration(layout: Layout, calibration: BorrowedCalibration) -> Iterator[tuple[Path, Path]]:
@@ -100,7 +92,8 @@ def links_to_calibration(layout: Layout, calibration: BorrowedCalibration) -> It
         A link in the night's working folder, and the file that it stands for.
     """
     other = Layout(layout.settings, calibration.night)
-    yield from zip(_working_files(layout, calibration), _final_files(other, calibration), strict=True)
+    links = layout.calibration_products(calibration.drs4_run, calibration.calibration_run)
+    yield from zip(links, _final_files(other, calibration), strict=True)
 
 
 def link_file(link: Path, target: Path) -> None:
@@ -131,12 +124,11 @@ def borrow(layout: Layout, calibration: BorrowedCalibration, why: str, *, clock:
         The time, UTC.
     """
     runs = f"run {run_tag(calibration.calibration_run)}, DRS4 run {run_tag(calibration.drs4_run)}"
-    add_incidence(
-        layout.incidences,
-        layout.night,
-        layout.settings.telescope_name,
+    note_incidence(
+        layout,
         f"{clock:%Y-%m-%d %H:%M} UTC: the calibration of the night {calibration.night} serves ({runs}), "
         f"as the night's own {why}.",
+        once=False,
     )
     for link, target in links_to_calibration(layout, calibration):
         link_file(link, target)

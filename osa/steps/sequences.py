@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osa.errors import OsaError, StepFailedError
-from osa.incidences import add_incidence
+from osa.incidences import note_incidence
 from osa.layout import PRODUCT_KINDS, Layout, subrun_tag
 from osa.model.run import run_tag
 from osa.steps.calibration_plots import calibration_plots
@@ -153,10 +153,8 @@ def _calibrate_times(layout: Layout, runner: StepRunner, step: Step, calibration
     assert how.time_calibration_reference is not None  # the configuration reader saw to it
     reference = how.time_calibration_reference
     runner.execute(reference_time_calibration(layout, calibration_run=calibration_run, reference=reference))
-    add_incidence(
-        layout.incidences,
-        layout.night,
-        layout.settings.telescope_name,
+    note_incidence(
+        layout,
         f"Time calibration of run {run_tag(calibration_run)} {why}: "
         f"the reference file {reference.name} serves instead.",
     )
@@ -170,10 +168,8 @@ def _draw(layout: Layout, runner: StepRunner, step: Step) -> None:
         runner.execute(step)
     except StepFailedError as error:
         runner.say(str(error))
-        add_incidence(
-            layout.incidences,
-            layout.night,
-            layout.settings.telescope_name,
+        note_incidence(
+            layout,
             f"No plots of the calibration: {error}.",
         )
 

@@ -27,42 +27,11 @@ __all__ = [
     "make_folder",
     "means_full",
     "remove_source",
-    "verified_move",
 ]
 
 _BLOCK = 1 << 20
 
 _Stamp = tuple[int, int, int, int]
-
-
-def verified_move(source: Path, target: Path) -> bool:
-    """Move one file, with all that belongs to it.
-
-    Parameters
-    ----------
-    source, target : pathlib.Path
-        The file, and its new name; folders above it are made.
-
-    Returns
-    -------
-    bool
-        False where the move was done before and nothing was left to do.
-
-    Raises
-    ------
-    NotMovedError
-        If something else is at the target already, or the source is no regular file, or the copy
-        differs from it. Nothing is lost then.
-    """
-    make_folder(target.parent)
-    flush_source(source, target)
-    arrived = bring_file(source, target)
-    if arrived.was_there:
-        return False
-    sync_directory(target.parent)
-    remove_source(source, arrived)
-    sync_directory(source.parent)
-    return True
 
 
 @dataclass(frozen=True)

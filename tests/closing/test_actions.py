@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from moving import verified_move
 from night_states import CALIBRATION_RUN, DRS4_RUN, calibration_sequence, sequence_state
 
 from osa.closing.actions import PutFlag, closing_moves, merges, put_closed_flag
 from osa.layout import DATACHECK, DL1, DL2, INTERLEAVED, MUONS, PRODUCT_KINDS, Layout
 from osa.model.sequence import NightPlan
 from osa.nightstate import read_night_state
-from osa.system.moves import verified_move
 
 
 def moves_of(layout: Layout, plan: NightPlan, run: int) -> dict[Path, Path]:

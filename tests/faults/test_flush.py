@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from moving import verified_move
 
 from osa.errors import ProductError, StepFailedError
 from osa.steps.history import read_history
 from osa.steps.runner import StepRunner
 from osa.steps.step import Product, Step
 from osa.system.files import write_text
-from osa.system.moves import verified_move
 from osa.system.workers import EntryPoint, Outcome
 from tests.faults.fault_night import FaultNight
 

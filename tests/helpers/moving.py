@@ -10,6 +10,22 @@ from pathlib import Path
 
 from osa.closing.actions import Move
 from osa.closing.journal import begun_batches, perform_moves
+from osa.system.files import sync_directory
+from osa.system.moves import bring_file, flush_source, make_folder, remove_source
+
+
+def verified_move(source: Path, target: Path) -> bool:
+    """Move one file as the journal moves many; False where nothing was left to do."""
+    make_folder(target.parent)
+    flush_source(source, target)
+    arrived = bring_file(source, target)
+    if arrived.was_there:
+        return False
+    sync_directory(target.parent)
+    remove_source(source, arrived)
+    sync_directory(source.parent)
+    return True
+
 
 CALLS = ("write", "fsync", "replace", "unlink", "mkdir")
 FILES = 5

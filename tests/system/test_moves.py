@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from moving import verified_move
 
 from osa.errors import OsaError
 from osa.system import moves
@@ -20,7 +21,6 @@ from osa.system.moves import (
     forget_partial,
     make_folder,
     remove_source,
-    verified_move,
 )
 
 FAULTS = [errno.ENOSPC, errno.EIO]
