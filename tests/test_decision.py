@@ -12,8 +12,10 @@ from night_states import (
     sequence_state,
 )
 
+from osa.cures.diagnosis import Diagnosis
 from osa.decision import Action, Decision, decide
 from osa.model.job import JobState
+from osa.model.rule import Cure, Rule, Scope
 from osa.nightstate import SequenceState
 
 RUNNING = JobState.RUNNING
@@ -135,3 +137,80 @@ def test_simulation_differs_in_the_word_only() -> None:
     assert [d.action for d in real] == [Action.SUBMIT, Action.SUBMIT, Action.CLOSED]
     assert [d.action for d in simulated] == [Action.SIMULATE, Action.SIMULATE, Action.CLOSED]
     assert [d.tasks for d in real] == [d.tasks for d in simulated] == [(0,), (0, 2), ()]
+
+
+# ------------------------------------------------------------------------ what ails the tasks
+
+
+def ails(task: int, cure: Cure, *, is_given_up: bool = False, name: str = "a rule") -> Diagnosis:
+    scope = Scope.DATA if cure is Cure.LEAVE_OUT else Scope.ANY
+    rule = Rule(name, cure, scope=scope, exit_codes=frozenset({1}))
+    # What the next try gets is nothing to the decision.
+    return Diagnosis(task, rule, 1, is_given_up, resources=None)  # type: ignore[arg-type]
+
+
+def decide_with(state: SequenceState, *diagnoses: Diagnosis) -> Decision:
+    (decision,) = decide([state], {"LST1_01874": {one.task: one for one in diagnoses}}, simulate=False)
+    return decision
+
+
+RESUBMIT, LEAVE_OUT = Cure.RESUBMIT, Cure.LEAVE_OUT
+
+
+@pytest.mark.parametrize(
+    ("diagnoses", "live", "action", "tasks"),
+    [
+        ([ails(0, RESUBMIT)], [], Action.SUBMIT, (0, 1, 2)),
+        ([ails(0, RESUBMIT, is_given_up=True)], [], Action.SUBMIT, (1, 2)),
+        ([ails(0, LEAVE_OUT)], [], Action.SUBMIT, (1, 2)),
+        ([ails(n, RESUBMIT, is_given_up=True) for n in range(3)], [], Action.VETO, ()),
+        ([ails(n, RESUBMIT, is_given_up=True) for n in range(2)], [2], Action.CHECK, ()),
+        ([ails(n, LEAVE_OUT) for n in range(3)], [], Action.CHECK, ()),
+        # A run is not vetoed for what the closer can leave out, but for what it cannot.
+        ([ails(0, LEAVE_OUT), ails(1, LEAVE_OUT)], [2], Action.CHECK, ()),
+        (
+            [ails(0, LEAVE_OUT), *(ails(n, RESUBMIT, is_given_up=True) for n in (1, 2))],
+            [],
+            Action.VETO,
+            (),
+        ),
+        # Left out in vain: it came again, and fails the same way.
+        ([ails(n, LEAVE_OUT, is_given_up=True) for n in range(3)], [], Action.VETO, ()),
+    ],
+)
+def test_action_by_what_ails_the_tasks(
+    diagnoses: list[Diagnosis], live: list[int], action: Action, tasks: tuple[int, ...]
+) -> None:
+    records = [record(task=task, state=RUNNING) for task in live]
+    decision = decide_with(sequence_state(todo=(0, 1, 2), records=records), *diagnoses)
+    assert (decision.action, decision.tasks) == (action, tasks)
+    assert set(decision.diagnoses) == {one.task for one in diagnoses}
+
+
+def test_history_does_not_give_up_what_a_diagnosis_does_not() -> None:
+    state = sequence_state(todo=(0, 1), exhausted=(0, 1))
+    assert decide_with(state, ails(0, RESUBMIT)).tasks == (0,)
+
+
+def test_what_the_closer_sees_to_is_said_by_cause() -> None:
+    diagnoses = [ails(0, LEAVE_OUT, name="no pointing"), ails(1, LEAVE_OUT, name="no pointing")]
+    decision = decide_with(sequence_state(todo=(0, 1, 2)), *diagnoses, ails(2, LEAVE_OUT, name="cut short"))
+    assert decision.note == (
+        "no pointing of sub-runs 0-1: closer sees to it; cut short of sub-runs 2: closer sees to it"
+    )
+
+
+def test_vetoed_run_says_how_it_is_tried_again() -> None:
+    assert decide_with(sequence_state(todo=(0,), vetoed=True)).note.endswith(
+        "--unveto 1874 has it tried again"
+    )
+
+
+def test_data_does_not_wait_for_a_calibration_that_is_given_up() -> None:
+    rule = ails(0, RESUBMIT, is_given_up=True)
+    states = (calibration_state(todo=[0]), sequence_state(todo=[0]))
+    decisions = decide(states, {"LST1_01873": {0: rule}}, simulate=False)
+    assert [d.action for d in decisions] == [Action.VETO, Action.CHECK]
+    assert "1873 is vetoed" in decisions[1].note
+    decisions = decide(states, {"LST1_01873": {0: ails(0, RESUBMIT)}}, simulate=False)
+    assert [d.action for d in decisions] == [Action.SUBMIT, Action.SUBMIT]

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,17 @@ from night_states import (
     sequence_state,
 )
 
-from osa.decision import Decision, decide
-from osa.errors import AnotherInstanceError, MissingServiceError, OsaError, ParentGoneError
+from osa.config import JobSettings
+from osa.cures.diagnosis import Diagnosis
+from osa.cures.known import KNOWN
+from osa.decision import Action, Decision, decide
+from osa.errors import (
+    AnotherInstanceError,
+    JobRefusedError,
+    MissingServiceError,
+    OsaError,
+    ParentGoneError,
+)
 from osa.job import job_script, sbatch_directives, submit_night
 from osa.layout import Layout
 from osa.model.job import UNCONFIRMED, JobGroup, JobSpec, JobState, TaskRecord
@@ -336,3 +346,120 @@ def test_array_index_beyond_what_the_cluster_takes(layout: Layout, tmp_path: Pat
         for more in ([], ["1000"])
     ]
     assert said == ["01874.0003\n", "01874.1003\n"]
+
+
+# --------------------------------------------------------------- tasks that get more than others
+
+
+def ailing(layout: Layout, resources: dict[int, JobSettings], tasks: tuple[int, ...] = (0, 1, 2)) -> Decision:
+    (known,) = (rule for rule in KNOWN if rule.name == "out of memory")
+    diagnoses = {task: Diagnosis(task, known, 1, False, more) for task, more in resources.items()}
+    return Decision(sequence_state(todo=tasks), Action.SUBMIT, tasks, diagnoses=diagnoses)
+
+
+def test_tasks_with_more_resources_are_a_job_of_their_own(layout: Layout) -> None:
+    usual = layout.settings.data_job
+    more, longer = replace(usual, memory=16384), replace(usual, walltime=2 * usual.walltime)
+    scheduler = RecordingScheduler()
+    decision = ailing(layout, {1: more, 3: more, 4: longer, 5: usual}, (0, 1, 2, 3, 4, 5))
+    assert submit(layout, [decision], scheduler) == 6
+    assert {job.tasks: job.resources for job in scheduler.jobs} == {
+        (0, 2, 5): usual,
+        (1, 3): more,
+        (4,): longer,
+    }
+
+
+def test_job_is_submitted_with_its_own_script(layout: Layout) -> None:
+    """A scheduler reads the script when the job is submitted; the next job has the same name."""
+    scripts: dict[tuple[int, ...], str] = {}
+
+    class ReadingScheduler(RecordingScheduler):
+        def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+            scripts[job.tasks] = job.script.read_text(encoding="utf-8")
+            return super().submit(job, after=after)
+
+    more = replace(layout.settings.data_job, memory=16384, walltime=timedelta(hours=30))
+    submit(layout, [ailing(layout, {1: more})], ReadingScheduler())
+    assert "#SBATCH --array=0,2\n" in scripts[0, 2] and "#SBATCH --mem=8192M\n" in scripts[0, 2]
+    assert "#SBATCH --array=1\n" in scripts[1,]
+    assert "#SBATCH --mem=16384M\n#SBATCH --time=1-06:00:00\n" in scripts[1,]
+
+    def body(text: str) -> list[str]:
+        return [line for line in text.splitlines() if not line.startswith("#SBATCH")]
+
+    # On this machine a task may begin after the script was written anew: only the heads differ.
+    assert body(scripts[0, 2]) == body(scripts[1,])
+
+
+def test_only_the_directives_of_a_larger_job_differ_from_the_golden_ones(layout: Layout) -> None:
+    more = replace(layout.settings.data_job, memory=16384, walltime=timedelta(hours=12), cpus=2)
+    text = with_placeholders(layout, job_script(layout, data_sequence(n_subruns=12), (7,), more))
+    golden = GOLDEN.read_text(encoding="utf-8").splitlines()
+    changed = [(old, new) for old, new in zip(golden, text.splitlines(), strict=True) if old != new]
+    assert changed == [
+        ("#SBATCH --array=0-2,7,11", "#SBATCH --array=7"),
+        ("#SBATCH --cpus-per-task=1", "#SBATCH --cpus-per-task=2"),
+        ("#SBATCH --mem=8192M", "#SBATCH --mem=16384M"),
+        ("#SBATCH --time=06:00:00", "#SBATCH --time=12:00:00"),
+    ]
+
+
+def test_calibration_with_more_memory(layout: Layout) -> None:
+    (known,) = (rule for rule in KNOWN if rule.name == "out of memory")
+    more = replace(layout.settings.calibration_job, memory=32768)
+    state = calibration_state(todo=[0])
+    decision = Decision(state, Action.SUBMIT, (0,), diagnoses={0: Diagnosis(0, known, 1, False, more)})
+    scheduler = RecordingScheduler()
+    data = Decision(sequence_state(todo=[0]), Action.SUBMIT, (0,))
+    submit(layout, [data, decision], scheduler)
+    assert [job.resources.memory for job in scheduler.jobs] == [32768, 8192]
+    assert scheduler.after == [None, "id-of-LST1_01873"]
+    assert "#SBATCH --mem=32768M\n" in layout.script(calibration_sequence()).read_text("utf-8")
+
+
+def test_refused_larger_job_does_not_keep_the_usual_one_back(layout: Layout) -> None:
+    class SmallScheduler(RecordingScheduler):
+        def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+            if job.resources.memory > 8192:
+                raise JobRefusedError("this machine gives 8192 MB")
+            return super().submit(job, after=after)
+
+    more, most = (replace(layout.settings.data_job, memory=memory) for memory in (16384, 32768))
+    decision = ailing(layout, {0: more, 2: most})
+    veto = layout.veto(decision.sequence)
+    scheduler = SmallScheduler()
+    submit(layout, [decision], scheduler)
+    assert [job.tasks for job in scheduler.jobs] == [(1,)]
+    assert veto.read_text("utf-8").count("can have no more: this machine gives 8192 MB") == 2
+
+
+def test_sequence_of_which_nothing_is_taken_does_not_hold_up_the_others(layout: Layout) -> None:
+    class SmallScheduler(RecordingScheduler):
+        def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+            if job.resources.memory > 8192:
+                raise JobRefusedError("this machine gives 8192 MB")
+            return super().submit(job, after=after)
+
+    more = replace(layout.settings.data_job, memory=16384)
+    decision = ailing(layout, dict.fromkeys((0, 1, 2), more))
+    other = Decision(sequence_state(data_sequence(1875), todo=(0,)), Action.SUBMIT, (0,))
+    scheduler = SmallScheduler()
+    with pytest.raises(OsaError, match=r"LST1_01874 is vetoed: .*8192 MB"):
+        submit(layout, [decision, other], scheduler)
+    assert [job.name for job in scheduler.jobs] == ["LST1_01875"]
+    assert layout.veto(decision.sequence).exists()
+    assert not layout.veto(other.sequence).exists()
+
+
+def test_usual_job_that_is_refused_vetoes_nothing(layout: Layout) -> None:
+    """No run is to blame for it: it would be so with every one."""
+
+    class Refusing(RecordingScheduler):
+        def submit(self, job: JobSpec, *, after: str | None = None) -> str:
+            raise JobRefusedError("no such partition")
+
+    decision = ailing(layout, {})
+    with pytest.raises(OsaError, match="no such partition"):
+        submit(layout, [decision], Refusing())
+    assert not layout.veto(decision.sequence).exists()

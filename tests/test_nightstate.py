@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from night_states import (
     CALIBRATION_RUN,
+    CLOCK,
     DATA_PROGRAMS,
     add_done_histories,
     add_name_only_products,
@@ -22,6 +23,7 @@ from night_states import (
     sequence_state,
 )
 
+from osa.flags import FreshStart, lift_veto
 from osa.layout import DATACHECK, DL1, DL2, MUONS, PRODUCT_KINDS, Layout
 from osa.model.job import JobState, TaskRecord
 from osa.model.sequence import Sequence
@@ -342,3 +344,88 @@ def test_wall_time_is_never_negative() -> None:
 def test_exit_code(codes: tuple[int | None, ...], shown: int | None) -> None:
     records = [record(task=task, exit_code=code) for task, code in enumerate(codes)]
     assert sequence_state(records=records).exit_code == shown
+
+
+# ---------------------------------------------------------------------------- a fresh start
+
+
+def failed_twice(layout: Layout) -> None:
+    for _ in range(2):  # at 6:00 and at 6:01
+        add_try(layout, 1874, 1, R0_TO_DL1, 1)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "exhausted"), [(None, (1,)), (-1, (1,)), (0, ()), (0.5, ()), (1, ()), (99, ())]
+)
+def test_what_failed_before_the_fresh_start_does_not_count(
+    layout: Layout, minutes: float | None, exhausted: tuple[int, ...]
+) -> None:
+    sequence = data_sequence()
+    failed_twice(layout)
+    if minutes is not None:
+        lift_veto(layout, sequence, (), clock=CLOCK + timedelta(minutes=minutes))
+    state = look(layout, sequence)
+    assert (state.todo, state.exhausted) == ((0, 1, 2), exhausted)
+
+
+def test_what_fails_after_the_fresh_start_counts_again(layout: Layout) -> None:
+    failed_twice(layout)
+    lift_veto(layout, data_sequence(), (), clock=CLOCK + timedelta(minutes=1, seconds=30))
+    add_try(layout, 1874, 1, R0_TO_DL1, 1)
+    assert look(layout, data_sequence()).exhausted == ()
+    add_try(layout, 1874, 1, R0_TO_DL1, 1)
+    assert look(layout, data_sequence()).exhausted == (1,)
+
+
+def test_fresh_start_takes_nothing_away_that_was_done(layout: Layout, data: Sequence) -> None:
+    lift_veto(layout, data, ["7"], clock=CLOCK + timedelta(days=1))
+    state = look(layout, data)
+    assert (state.todo, state.is_done) == ((), True)
+    assert state.fresh_start == FreshStart(CLOCK + timedelta(days=1), frozenset({"7"}))
+
+
+def test_fresh_start_of_one_run_is_not_that_of_another(layout: Layout) -> None:
+    failed_twice(layout)
+    lift_veto(layout, data_sequence(1875), (), clock=CLOCK + timedelta(days=1))
+    assert look(layout, data_sequence()).exhausted == (1,)
+
+
+def test_fresh_start_of_the_calibration(layout: Layout) -> None:
+    for _ in range(2):
+        add_try(layout, CALIBRATION_RUN, None, "lstchain_create_drs4_pedestal_file", 1)
+    sequence = calibration_sequence()
+    assert look(layout, sequence).exhausted == (0,)
+    lift_veto(layout, sequence, (), clock=CLOCK + timedelta(minutes=5))
+    assert look(layout, sequence).exhausted == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"soon", b"\xff"])
+def test_fresh_start_that_cannot_be_read_is_none(layout: Layout, content: bytes) -> None:
+    failed_twice(layout)
+    layout.fresh_start(data_sequence()).write_bytes(content)
+    state = look(layout, data_sequence())
+    assert (state.fresh_start, state.exhausted) == (None, (1,))
+
+
+def test_tasks_of_which_the_history_tells_of_a_failure(layout: Layout) -> None:
+    add_try(layout, 1874, 1, R0_TO_DL1, 1)
+    add_try(layout, 1874, 2, R0_TO_DL1, 0)
+    state = look(layout, data_sequence())
+    assert (state.failed, state.exhausted) == ((1,), ())
+    lift_veto(layout, data_sequence(), (), clock=CLOCK + timedelta(minutes=1))
+    assert look(layout, data_sequence()).failed == ()
+
+
+def test_calibration_of_which_the_history_tells_of_a_failure(layout: Layout) -> None:
+    assert look(layout, calibration_sequence()).failed == ()
+    add_try(layout, CALIBRATION_RUN, None, "lstchain_create_drs4_pedestal_file", 1)
+    assert look(layout, calibration_sequence()).failed == (0,)
+
+
+def test_tries_of_subruns_that_are_left_out_do_not_colour_the_run() -> None:
+    sequence = data_sequence(subruns=(0, 1), left_out=(2,))
+    records = [record(task=0), record(task=2, state=JobState.FAILED, exit_code=1)]
+    state = sequence_state(sequence, records=records)
+    assert (set(state.latest), state.state, state.exit_code) == ({0}, JobState.COMPLETED, None)
+    alive = sequence_state(sequence, records=[record(task=0), record(task=2, state=JobState.RUNNING)])
+    assert set(alive.latest) == {0, 2} and alive.live == {2}

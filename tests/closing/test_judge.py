@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from failed_tries import write_raw
 from night_states import CALIBRATION_RUN, DRS4_RUN, add_try, record
-from product_builders import write_datacheck, write_dl1, write_dl2
+from product_builders import N_EVENTS, write_datacheck, write_dl1, write_dl2
 
-from osa.closing.judge import Verdict, judge, present_path
+from osa.closing.examine import Examiner, present_path
+from osa.closing.judge import Verdict, judge
 from osa.layout import DATACHECK, DL1, DL2, INTERLEAVED, MUONS, PRODUCT_KINDS, Layout, ProductKind
 from osa.model.job import JobState, TaskRecord
 from osa.nightstate import read_night_state
@@ -20,7 +23,7 @@ from osa.nightsummary.plan import plan_night
 def verdict(layout: Layout, run: int = 1874, records: Iterable[TaskRecord] = ()) -> Verdict:
     states = read_night_state(layout, plan_night(layout), records)
     (state,) = [state for state in states if state.sequence.run == run]
-    return judge(layout, state)
+    return judge(layout, state, Examiner())
 
 
 def cut(path: Path) -> None:
@@ -151,7 +154,9 @@ def test_closed_sequence_is_not_opened_again(complete: Layout) -> None:
 def test_calibration_that_is_blocked_says_why(complete: Layout) -> None:
     states = read_night_state(complete, plan_night(complete), ())
     sequence = replace(states[0].sequence, drs4_run=None, blocked="no usable DRS4 run")
-    assert judge(complete, replace(states[0], sequence=sequence)).missing == ("no usable DRS4 run",)
+    assert judge(complete, replace(states[0], sequence=sequence), Examiner()).missing == (
+        "no usable DRS4 run",
+    )
 
 
 def test_product_is_looked_for_in_its_final_place_first(complete: Layout) -> None:
@@ -160,3 +165,96 @@ def test_product_is_looked_for_in_its_final_place_first(complete: Layout) -> Non
     final.parent.mkdir(parents=True)
     final.touch()
     assert present_path(complete, MUONS, 1874, 0) == final
+
+
+# ------------------------------------------------------------------- damage, and files that grew
+
+
+def test_damage_names_the_file_and_its_subrun(complete: Layout) -> None:
+    path = complete.working(DL2, 1874, 1)
+    cut(path)
+    found = verdict(complete)
+    (damage,) = found.damaged
+    assert (damage.path, damage.subrun) == (path, 1)
+    assert str(damage) == f"sub-run 1: {damage.reason}"
+    assert found.missing == (str(damage),)
+
+
+def test_first_damaged_product_of_a_subrun_is_named_as_the_others_follow_from_it(complete: Layout) -> None:
+    for kind in (DL1, DL2):
+        for subrun in (0, 1):
+            cut(complete.working(kind, 1874, subrun))
+    assert [damage.path for damage in verdict(complete).damaged] == [
+        complete.working(DL1, 1874, 0),
+        complete.working(DL1, 1874, 1),
+    ]
+
+
+def test_damage_of_the_calibration_has_no_subrun(complete: Layout) -> None:
+    for path in products(complete)[:2]:
+        cut(path)
+    found = verdict(complete, 1873).damaged
+    assert [(damage.path, damage.subrun) for damage in found] == [
+        (path, None) for path in products(complete)[:2]
+    ]
+    assert all(str(damage) == damage.reason for damage in found)
+
+
+def test_what_is_still_to_be_made_is_missing_and_not_damaged(complete: Layout) -> None:
+    cut(complete.working(DL2, 1874, 1))
+    add_try(complete, 1874, 1, "lstchain_dl1_to_dl2", 1)
+    assert verdict(complete).damaged == ()
+    add_try(complete, CALIBRATION_RUN, None, "lstchain_create_calibration_file", 1)
+    cut(complete.charge_calibration(CALIBRATION_RUN))
+    assert verdict(complete, 1873).damaged == ()
+
+
+def test_damage_in_the_final_place_is_that_of_the_final_file(complete: Layout) -> None:
+    final = complete.final(MUONS, 1874, 0)
+    final.parent.mkdir(parents=True)
+    cut(complete.working(MUONS, 1874, 0).rename(final))
+    assert [damage.path for damage in verdict(complete).damaged] == [final]
+
+
+def raw_of(layout: Layout, n_events: int, *, seconds: float) -> None:
+    """Give a sub-run a raw file that was changed so long after its DL1 was made."""
+    path = write_raw(layout.raw_file(1874, 1), n_events)
+    made = layout.working(DL1, 1874, 1).stat().st_mtime
+    os.utime(path, (made + seconds, made + seconds))
+
+
+@pytest.mark.parametrize(
+    ("n_events", "seconds", "is_damaged"),
+    [
+        (N_EVENTS, 60, False),  # touched, or copied again
+        (N_EVENTS + 5, 60, False),  # ctapipe_io_lst passes over a handful
+        (N_EVENTS + 6, 60, True),
+        (10 * N_EVENTS, 60, True),
+        (N_EVENTS - 1, 60, True),  # another file
+        (10 * N_EVENTS, -60, False),  # it was so when DL1 was made and checked
+        (10 * N_EVENTS, 0, False),
+    ],
+)
+def test_raw_file_that_grew_after_dl1_was_made(
+    complete: Layout, n_events: int, seconds: float, is_damaged: bool
+) -> None:
+    raw_of(complete, n_events, seconds=seconds)
+    found = verdict(complete)
+    assert [(damage.path, damage.subrun) for damage in found.damaged] == (
+        [(complete.working(DL1, 1874, 1), 1)] if is_damaged else []
+    )
+    assert found.is_complete is not is_damaged
+
+
+@pytest.mark.parametrize("how", ["gone", "torn"])
+def test_raw_file_that_cannot_be_read_any_more_says_nothing_of_its_products(
+    complete: Layout, how: str
+) -> None:
+    raw_of(complete, 10 * N_EVENTS, seconds=60)
+    state = next(s for s in read_night_state(complete, plan_night(complete), ()) if s.sequence.run == 1874)
+    if how == "gone":
+        complete.raw_file(1874, 1).unlink()
+    else:
+        cut(complete.raw_file(1874, 1))
+        complete.raw_file(1874, 1).write_bytes(b"SIMPLE" * 1000)
+    assert judge(complete, state, Examiner()).is_complete

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from osa import config
 from osa.config import find_configuration, load_settings
+from osa.cures.known import rules_in_order
 from osa.errors import ConfigurationError
+from osa.model.job import JobState
+from osa.model.rule import Cure, Scope
 
 SHIPPED = Path(__file__).parents[2] / "cfg" / "sequencer.cfg"
 
@@ -425,3 +428,235 @@ def test_the_found_file_is_absolute(candidates, monkeypatch):
     monkeypatch.chdir(files["given"].parent)
     assert find_configuration(Path("given.cfg"), environment) == files["given"]
     assert os.path.isabs(find_configuration(None, environment | {"OSA_CONFIG": "given.cfg"}))
+
+
+# ------------------------------------------------------------------- failures that are known
+
+
+def with_rules(make_config, *sections: str) -> Path:
+    path = make_config()
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + "\n".join(sections), encoding="utf-8")
+    return path
+
+
+WHOLE = """\
+[RULE file system was away]
+text = Stale file handle|Errno (5|116)
+applies_to = calibration
+cure = resubmit
+states = FAILED, TIMEOUT
+exit_codes = 74,-7
+fewer_events = 5
+cut_short = yes
+memory = 1.5
+walltime = 3
+limit = 3
+incidence = lost the file system: tried again
+"""
+
+
+def test_shipped_configuration_has_no_rules_and_an_alarm(make_config):
+    path = make_config({("ALARM", "hour"): "18"})
+    settings = load_settings(path, "LST1")
+    assert settings.rules == ()
+    assert (settings.alarm.hour, settings.alarm.recipient) == (timedelta(hours=18), None)
+    assert settings.alarm.mailer == Path("/usr/sbin/sendmail")
+    assert settings.calibration.other_night_days == 7
+
+
+def test_rule_with_all_keys(make_config):
+    (rule,) = load_settings(with_rules(make_config, WHOLE), "LST1").rules
+    assert (rule.name, rule.cure, rule.scope) == ("file system was away", Cure.RESUBMIT, Scope.CALIBRATION)
+    assert rule.words == "lost the file system: tried again"
+    assert rule.states == {JobState.FAILED, JobState.TIMEOUT}
+    assert rule.exit_codes == {74, -7}
+    assert rule.text.search("OSError: [Errno 116] Stale") and rule.text.search("x Stale file handle")
+    assert not rule.text.search("Errno 4")
+    assert (rule.fewer_events, rule.cut_short, rule.used_up) == (5, True, False)
+    assert (rule.memory, rule.walltime, rule.limit) == (1.5, 3.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "values"),
+    [
+        ("cure = resubmit\ntext = a", {"scope": Scope.ANY, "limit": 1, "memory": 1.0, "walltime": 1.0}),
+        ("cure = leave out\ntext = a", {"scope": Scope.DATA, "cure": Cure.LEAVE_OUT}),
+        ("cure = leave out\napplies_to = last sub-run\ncut_short = yes", {"scope": Scope.LAST_SUBRUN}),
+        ("cure = cancel\ntext = PartitionDown", {"cure": Cure.CANCEL, "words": ""}),
+        ("cure = resubmit\nexit_codes = 3\nincidence =", {"exit_codes": frozenset({3}), "words": ""}),
+        ("CURE = resubmit\nText: 100%% full", {"cure": Cure.RESUBMIT}),
+        ("cure = resubmit\ntext = a$", {"cut_short": False, "fewer_events": 0}),
+        ("cure = resubmit\ntext = a\ncut_short = no", {"cut_short": False}),
+    ],
+)
+def test_rule_needs_few_keys(make_config, lines, values):
+    (rule,) = load_settings(with_rules(make_config, f"[RULE mine]\n{lines}"), "LST1").rules
+    assert {name: getattr(rule, name) for name in values} == values
+
+
+def test_rules_keep_their_order_and_may_replace_known_ones(make_config):
+    names = ["z", "time limit", "a b-c_d.e"]
+    path = with_rules(make_config, *(f"[RULE {name}]\ncure = resubmit\ntext = x\n" for name in names))
+    rules = load_settings(path, "LST1").rules
+    assert [rule.name for rule in rules] == names
+    ordered = rules_in_order(rules)
+    assert ordered[:3] == rules
+    assert [rule.name for rule in ordered].count("time limit") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("cure = pray", "pray: wants one of: resubmit, leave out, cancel"),
+        ("cure = other calibration", "other calibration: wants one of: resubmit, leave out, cancel"),
+        ("cure = Resubmit", "Resubmit: wants one of"),
+        ("cure =", "must not be empty"),
+        ("applies_to = everything", "everything: wants one of: any, calibration, data, last sub-run"),
+        ("states = FAILED, LATE", "wants one of: PENDING, RUNNING, FAILED"),
+        ("states = COMPLETED", "wants one of: PENDING"),
+        ("states = FAILED,", "wants one of: PENDING"),
+        ("states =", "must not be empty"),
+        ("exit_codes = 0", "wants exit codes other than 0"),
+        ("exit_codes = 1, 0", "wants exit codes other than 0"),
+        ("exit_codes = 1;2", "wants exit codes other than 0"),
+        ("exit_codes = SIGKILL", "wants exit codes other than 0"),
+        ("exit_codes = 1,,2", "wants exit codes other than 0"),
+        ("text = (unclosed", "is no regular expression: missing )"),
+        ("text = *", "is no regular expression: nothing to repeat"),
+        ("text =", "must not be empty"),
+        ("text = a # b", "a comment needs a line of its own"),
+        ("text = a\n  b", "has to stand on one line"),
+        ("text = 100% full", "cannot be filled in"),
+        ("text = $NOT_SET_ANYWHERE", "$NOT_SET_ANYWHERE is not set"),
+        ("fewer_events = 0", "wants a whole number above 0"),
+        ("fewer_events = few", "wants a whole number above 0"),
+        ("cut_short = maybe", "wants yes or no"),
+        ("memory = 0.5", "wants a number from 1 to 100"),
+        ("memory = 16 GB", "wants a number from 1 to 100"),
+        ("memory = nan", "wants a number from 1 to 100"),
+        ("memory = inf", "wants a number from 1 to 100"),
+        ("walltime = 101", "wants a number from 1 to 100"),
+        ("walltime = 06:00:00", "wants a number from 1 to 100"),
+        ("limit = 0", "wants a whole number above 0"),
+        ("limit = ever", "wants a whole number above 0"),
+        ("limits = 3", "unknown key; this section has cure, incidence, applies_to"),
+    ],
+)
+def test_fault_of_a_rule_is_told_with_its_place(make_config, line, message):
+    key = line.partition("=")[0].strip()
+    others = {"cure": "cure = resubmit", "text": "text = x"}
+    others.pop(key, None)
+    path = with_rules(make_config, "[RULE mine]\n" + "\n".join([*others.values(), line]) + "\n")
+    fault = only_fault(path)
+    assert fault.startswith(f"{path}:{line_of(path, f'{key} =', 'RULE mine')}: [RULE mine] {key}: ")
+    assert message in fault
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("cure = resubmit", "rule 'mine' has no sign"),
+        ("cure = resubmit\ncut_short = no", "rule 'mine' has no sign"),
+        ("cure = resubmit\nmemory = 2\nlimit = 3", "rule 'mine' has no sign"),
+        ("cure = leave out\ntext = x\napplies_to = any", "only DATA can be left out"),
+        ("cure = leave out\ntext = x\napplies_to = calibration", "only DATA can be left out"),
+    ],
+)
+def test_keys_of_a_rule_that_do_not_fit_together(make_config, lines, message):
+    path = with_rules(make_config, f"[RULE mine]\n{lines}\n")
+    fault = only_fault(path)
+    assert fault.startswith(f"{path}:{line_of(path, '[RULE mine]')}: [RULE mine] ")
+    assert message in fault
+
+
+def test_rule_without_a_cure(make_config):
+    path = with_rules(make_config, "[RULE mine]\ntext = x\n")
+    assert only_fault(path) == (
+        f"{path}:{line_of(path, '[RULE mine]')}: [RULE mine] cure: this key is missing"
+    )
+
+
+@pytest.mark.parametrize("name", ["RULE", "RULE ", "RULE  two blanks", "rule mine", "RULE ../x", "RULES x"])
+def test_section_that_is_nearly_a_rule(make_config, name):
+    path = with_rules(make_config, f"[{name}]\ncure = resubmit\ntext = x\n")
+    assert only_fault(path) == f"{path}:{line_of(path, f'[{name}]')}: [{name}] unknown section"
+
+
+def test_rule_that_stands_twice(make_config):
+    path = with_rules(make_config, WHOLE, WHOLE)
+    assert any("[RULE file system was away] stands there twice" in fault for fault in faults(path))
+
+
+def test_keys_of_the_default_section_are_not_those_of_a_rule(make_config):
+    path = with_rules(make_config, "[RULE mine]\ncure = resubmit\ntext = %(base)s is away\n")
+    edit(path, "[DEFAULT]\n", "[DEFAULT]\nlimit = 7\nmemory = 9\n")
+    (rule,) = load_settings(path, "LST1").rules
+    assert (rule.limit, rule.memory) == (1, 1.0)
+    assert rule.text.pattern.endswith("/lst is away")
+
+
+def test_faults_of_all_rules_are_told_at_once(make_config):
+    path = with_rules(
+        make_config,
+        "[RULE a]\ncure = pray\ntext = (\nlimit = 0\n",
+        "[RULE b]\ntext = x\n",
+        "[RULE c]\ncure = resubmit\n",
+    )
+    found = faults(path)
+    for place in ("[RULE a] cure", "[RULE a] text", "[RULE a] limit", "[RULE b] cure", "[RULE c] rule 'c'"):
+        assert any(place in fault for fault in found), place
+    assert len(found) == 5
+
+
+# ------------------------------------------------------------------------- alarm, other nights
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        (("ALARM", "hour"), "", None),
+        (("ALARM", "hour"), "0", timedelta(0)),
+        (("ALARM", "hour"), "23.5", timedelta(hours=23.5)),
+        (("ALARM", "recipient"), "", None),
+        (("ALARM", "recipient"), "root", "root"),
+        (("ALARM", "recipient"), "lst-1.shift+osa@lists.example.org", "lst-1.shift+osa@lists.example.org"),
+        (("ALARM", "mailer"), "/opt/bin/mail it", Path("/opt/bin/mail it")),
+        (("CALIBRATION", "other_night_days"), "", None),
+        (("CALIBRATION", "other_night_days"), "30", 30),
+    ],
+)
+def test_alarm_and_other_nights(make_settings, key, text, value):
+    settings = make_settings({key: text})
+    section = settings.alarm if key[0] == "ALARM" else settings.calibration
+    assert getattr(section, key[1]) == value
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "text", "message"),
+    [
+        ("ALARM", "hour", "24", "hours from 0 to 24"),
+        ("ALARM", "hour", "18:00", "hours from 0 to 24"),
+        ("ALARM", "hour", "-1", "hours from 0 to 24"),
+        ("ALARM", "recipient", "a@b, c@d", "wants one mail address"),
+        ("ALARM", "recipient", "a@b c@d", "wants one mail address"),
+        ("ALARM", "recipient", "-froot", "wants one mail address"),
+        ("ALARM", "recipient", "a@", "wants one mail address"),
+        ("ALARM", "recipient", "@b", "wants one mail address"),
+        ("ALARM", "recipient", "Shift <a@b>", "wants one mail address"),
+        ("ALARM", "recipient", "a\n  Bcc: b", "on one line"),
+        ("ALARM", "mailer", "", "must not be empty"),
+        ("ALARM", "hour", None, "this key is missing"),
+        ("ALARM", "recipient", None, "this key is missing"),
+        ("ALARM", "mailer", None, "this key is missing"),
+        ("CALIBRATION", "other_night_days", "0", "whole number above 0"),
+        ("CALIBRATION", "other_night_days", "-7", "whole number above 0"),
+        ("CALIBRATION", "other_night_days", "a week", "whole number above 0"),
+        ("CALIBRATION", "other_night_days", None, "this key is missing"),
+    ],
+)
+def test_fault_of_alarm_and_other_nights_is_told_with_its_place(make_config, section, key, text, message):
+    path = make_config({(section, key): text})
+    fault = only_fault(path)
+    where = line_of(path, f"[{section}]") if text is None else line_of(path, f"{key} =", section)
+    assert fault.startswith(f"{path}:{where}: [{section}] {key}: ")
+    assert message in fault

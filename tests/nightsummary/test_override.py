@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from osa.cures.known import KNOWN
 from osa.errors import InputError
-from osa.nightsummary.override import Override, parse_override, read_override
+from osa.model.rule import Rule
+from osa.nightsummary.override import Override, format_override, parse_override, read_override
 
 PATH = Path("/night/NightSummary_20200127.override")
 FULL = """\
@@ -66,9 +68,24 @@ def test_unreadable_file(tmp_path: Path) -> None:
         ("[leave out]\n1 =", "'1': expected the reason"),
         ("[leave out]\nabc = dark", "'abc': expected a run number"),
         ("[leave out]\n../1 = dark", "'../1': expected a run number"),
-        ("[leave out]\ndrs4_run = 1", "'drs4_run': expected a run number such as 01875, or a sub-run such as 01875.0003; drs4_run goes"),
+        (
+            "[leave out]\ndrs4_run = 1",
+            "'drs4_run': expected a run number such as 01875, or a sub-run such as 01875.0003; drs4_run goes",
+        ),
         ("[leave out]\n1 = \x1b[2J", "expected a reason in printable characters"),
         ("[leave out]\n1 = a\n01 = b", "'01': run 00001 is in line 2 already"),
+        ("[leave out]\n1.3 = a\n00001.0003 = b", "'00001.0003': sub-run 00001.0003 is in line 2 already"),
+        ("[leave out]\n1.3 =", "'1.3': expected the reason"),
+        ("[leave out]\n1.12345 = dark", "'1.12345': expected a run number such as 01875, or a sub-run"),
+        ("[leave out]\n1. = dark", "'1.': expected a run number"),
+        ("[leave out]\n.3 = dark", "'.3': expected a run number"),
+        ("[leave out]\n0.3 = dark", "'0.3': expected a run number"),
+        ("[leave out]\n1.-3 = dark", "'1.-3': expected a run number"),
+        ("[leave out]\n1.3-5 = dark", "'1.3-5': expected a run number"),
+        ("[leave out]\n1.2.3 = dark", "'1.2.3': expected a run number"),
+        ("[leave out]\n1.\u0663 = dark", "expected a run number"),
+        ("01875.0003 = dark", "'01875.0003': unknown key"),
+        ("calibration_run = 01873.0000", "'01873.0000'; expected a run number"),
     ],
 )
 def test_names_file_line_and_key(text: str, fault: str) -> None:
@@ -93,3 +110,46 @@ def test_never_fails_but_with_input_error(text: str) -> None:
         parse_override(text, PATH)
     except InputError as error:
         assert all(line.isprintable() for line in str(error).split("\n"))
+
+
+# ------------------------------------------------------------------------------- sub-runs
+
+
+def test_reads_subruns() -> None:
+    override = parse_override("[leave out]\n01875.0003 = dark\n1875.12=x = y\n01874 = all of it\n", PATH)
+    assert override.left_out_subruns == {(1875, 3): "dark", (1875, 12): "x = y"}
+    assert override.left_out == {1874: "all of it"}
+
+
+def test_run_and_its_subruns_may_both_be_left_out() -> None:
+    override = parse_override("[leave out]\n1875 = a\n1875.0 = b\n", PATH)
+    assert (override.left_out, override.left_out_subruns) == ({1875: "a"}, {(1875, 0): "b"})
+
+
+RUNS = st.integers(1, 999_999_999)
+# What an operator can write: printable, on one line, with no blanks at its ends.
+REASONS = (
+    st.text(st.characters(blacklist_categories=("C", "Z")) | st.just(" "), min_size=1)
+    .map(lambda text: text.strip(" \t\r").replace("\ufffd", "x"))
+    .filter(bool)
+)
+
+
+@given(
+    st.builds(
+        Override,
+        drs4_run=st.none() | RUNS,
+        calibration_run=st.none() | RUNS,
+        left_out=st.dictionaries(RUNS, REASONS, max_size=4),
+        left_out_subruns=st.dictionaries(st.tuples(RUNS, st.integers(0, 9999)), REASONS, max_size=4),
+    )
+)
+def test_what_is_written_can_be_read(override: Override) -> None:
+    assert parse_override(format_override(override), PATH) == override
+    assert parse_override("# a head\n" + format_override(override), PATH) == override
+
+
+@pytest.mark.parametrize("rule", KNOWN)
+def test_names_of_rules_are_reasons(rule: Rule) -> None:
+    override = Override(left_out_subruns={(1874, 3): rule.name})
+    assert parse_override(format_override(override), PATH).left_out_subruns == {(1874, 3): rule.name}

@@ -10,7 +10,10 @@ import pytest
 
 from osa.errors import InputError
 from osa.layout import Layout
-from osa.nightsummary.plan import plan_night
+from osa.model.night import Night
+from osa.model.sequence import BorrowedCalibration
+from osa.nightsummary.borrowed import write_borrowed
+from osa.nightsummary.plan import keep_choice, plan_night
 
 NIGHT = """\
 01870    1 DRS4  2020-01-27 19:31:44 nan nan nan nan nan nan
@@ -105,3 +108,62 @@ def test_planning_imports_nothing_heavy() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+# --------------------------------------------------------- what closer leaves out, and borrows
+
+
+def test_closer_and_operator_leave_out_together(layout: Layout) -> None:
+    fill(layout, "[leave out]\n01875.0000 = doors\n01874.0000 = mine\n")
+    layout.left_out.parent.mkdir(parents=True)
+    layout.left_out.write_text("# closer\n[leave out]\n01875.0001 = cut short\n01874.0000 = its\n", "utf-8")
+    plan = plan_night(layout)
+    assert {s.run: (s.subruns, s.left_out) for s in plan.data} == {1874: ((1,), (0,))}
+    assert plan.remarks == ("run 01874: sub-runs 0 left out: mine",)  # the operator has the say
+    reasons = {run.run: run.reason for run in plan.skipped}
+    assert reasons[1875] == "left out: doors; cut short"
+
+
+def test_run_that_closer_leaves_out(layout: Layout) -> None:
+    fill(layout)
+    layout.left_out.parent.mkdir(parents=True)
+    layout.left_out.write_text("[leave out]\n01875 = no pointing\n", "utf-8")
+    plan = plan_night(layout)
+    assert [s.run for s in plan.data] == [1874]
+    assert {run.run: run.reason for run in plan.skipped}[1875] == "left out: no pointing"
+
+
+def test_faults_of_what_closer_wrote_are_told_with_its_place(layout: Layout) -> None:
+    fill(layout)
+    layout.left_out.parent.mkdir(parents=True)
+    layout.left_out.write_text("[leave out]\nwhat = no pointing\n", "utf-8")
+    with pytest.raises(InputError, match=rf"{layout.left_out}:2: 'what'"):
+        plan_night(layout)
+
+
+OTHER = BorrowedCalibration(Night.parse("2020_01_25"), 1790, 1791)
+
+
+def test_borrowed_calibration_goes_before_every_choice(layout: Layout) -> None:
+    fill(layout, "drs4_run = 1870\n")
+    keep_choice(layout, calibration_run=1872)
+    write_borrowed(layout.borrowed_calibration, OTHER)
+    plan = plan_night(layout)
+    assert plan.borrowed == OTHER
+    assert {(s.drs4_run, s.calibration_run) for s in plan.sequences} == {(1790, 1791)}
+
+
+@pytest.mark.parametrize("asked", [{"drs4_run": 1870}, {"calibration_run": 1872}])
+def test_choosing_runs_where_another_nights_serve_is_explained(layout: Layout, asked: dict[str, int]) -> None:
+    fill(layout)
+    write_borrowed(layout.borrowed_calibration, OTHER)
+    with pytest.raises(InputError, match=r"2020-01-25 serves.*--own-calibration"):
+        plan_night(layout, **asked)
+
+
+def test_note_that_does_not_tell_stops_the_plan(layout: Layout) -> None:
+    fill(layout)
+    layout.borrowed_calibration.parent.mkdir(parents=True)
+    layout.borrowed_calibration.write_text("{", "utf-8")
+    with pytest.raises(InputError, match=f"{layout.borrowed_calibration.name} does not tell"):
+        plan_night(layout)

@@ -137,8 +137,7 @@ def test_environment_is_that_of_the_resource_manager(
     other_id = bench.submit("LST1_01873", body)
     bench.run()
     assert sorted(bench.attempts) == [
-        f"LST1_01873 - SLURM_CPUS_PER_TASK=1 SLURM_JOB_ID={other_id} "
-        "SLURM_MEM_PER_NODE=100",
+        f"LST1_01873 - SLURM_CPUS_PER_TASK=1 SLURM_JOB_ID={other_id} SLURM_MEM_PER_NODE=100",
         f"LST1_01874 12 SLURM_ARRAY_JOB_ID={job_id} SLURM_ARRAY_TASK_ID=12 SLURM_CPUS_PER_TASK=2 "
         f"SLURM_JOB_ID={job_id} SLURM_MEM_PER_NODE=100",
     ]
