@@ -115,12 +115,19 @@ def give_back_calibration(layout: Layout, other: BorrowedCalibration, *, clock: 
         once=False,
     )
     write_text(layout.own_calibration, "sequencer --own-calibration\n")
+    links = [link for link, _ in links_to_calibration(layout, other)]
+    # Those in the final place would mislead; those in the working folder are of no harm, but needed
+    # for as long as the other calibration serves.
+    _unlink(layout.final_calibration_dir / link.name for link in links)
     layout.borrowed_calibration.unlink()
-    for link, _ in links_to_calibration(layout, other):
-        for path in (link, layout.final_calibration_dir / link.name):
-            if path.is_symlink():
-                path.unlink()
+    _unlink(links)
     return len(moves)
+
+
+def _unlink(links: Iterable[Path]) -> None:
+    for link in links:
+        if link.is_symlink():
+            link.unlink()
 
 
 def _all_products(layout: Layout, folder: Path) -> Iterator[Move]:

@@ -103,7 +103,9 @@ def extract(
     return NightPlan(
         sequences=(*(night.calibration_sequence(entry) for entry in first), *sequences),
         skipped=tuple(skipped),
-        choice=_with_strangers(choice, left_out, {entry.run for entry in runs}),
+        choice=_with_strangers(
+            choice, {*left_out, *(run for run, _ in left_out_subruns)}, {entry.run for entry in runs}
+        ),
         borrowed=borrowed,
         remarks=tuple(_remarks(left_out_subruns, {entry.run for entry in data})),
     )
@@ -149,13 +151,11 @@ def _remarks(left_out: Mapping[tuple[int, int], str], runs: set[int]) -> Iterato
         yield f"run {run_tag(run)}: sub-runs {list_subruns(subruns)} left out: {reason}"
 
 
-def _with_strangers(
-    choice: CalibrationChoice, left_out: Mapping[int, str], known: set[int]
-) -> CalibrationChoice:
-    """Say which runs are to be left out although the night does not have them."""
+def _with_strangers(choice: CalibrationChoice, left_out: set[int], known: set[int]) -> CalibrationChoice:
+    """Say which runs are to be left out, in whole or in part, although the night does not have them."""
     notes = tuple(
         f"run {run_tag(run)} is to be left out but is not in the night summary"
-        for run in sorted(set(left_out) - known)
+        for run in sorted(left_out - known)
     )
     return CalibrationChoice(choice.drs4_run, choice.calibration_run, choice.explanation + notes)
 

@@ -199,7 +199,6 @@ def test_subruns_of_a_run_that_is_left_out_need_no_word(night: tuple[RunEntry, .
     assert (result.remarks, skipped(result)[1875]) == ((), "left out: doors")
 
 
-@pytest.mark.xfail(reason="nothing is said of left-out sub-runs of a run that the night does not have")
 def test_subruns_of_a_run_that_the_night_does_not_have_are_told(night: tuple[RunEntry, ...]) -> None:
     result = plan(night, left_out_subruns={(1847, 3): "typing error"})
     assert any("01847" in line for line in (*result.remarks, *result.choice.explanation))
