@@ -111,18 +111,23 @@ def test_step_as_a_program_of_its_own(calibrated: Stage) -> None:
     assert codes == [0, 0, 0]
 
 
-def test_truncated_raw_file_fails_alone(calibrated: Stage) -> None:
-    layout = calibrated.layout
-    raw = layout.raw_file(1874, 1)
+def cut_in_half(raw: Path) -> None:
     content = raw.read_bytes()
     raw.unlink()  # a link to the file that other tests use
     raw.write_bytes(content[: len(content) // 2])
+
+
+def test_truncated_raw_files_fail_alone(calibrated: Stage) -> None:
+    """A sub-run that is cut in the middle of a run is looked into by a person, the last one left out."""
+    layout = calibrated.layout
+    cut_in_half(layout.raw_file(1874, 0))
+    cut_in_half(layout.raw_file(1875, 1))
     first = on_night(calibrated, "sequencer")
     assert first.returncode == 1
     _head, *rows = first.stdout.splitlines()
     shares = {row.split()[4]: row.split()[-4:] for row in rows}
-    assert shares["01874"] == ["50"] * 4
-    assert shares["01875"] == ["100"] * 4
+    assert shares["01874"] == shares["01875"] == ["50"] * 4
+    assert "last sub-run cut short of sub-runs 1: closer sees to it" in first.stderr
 
     second = on_night(calibrated, "sequencer")
     assert second.returncode == 1
@@ -134,7 +139,9 @@ def test_truncated_raw_file_fails_alone(calibrated: Stage) -> None:
 
     closing = on_night(calibrated, "closer", "-y")
     assert closing.returncode == 1
-    assert "no DL1 of sub-runs 1" in closing.stdout
+    assert "no DL1 of sub-runs 0" in closing.stdout
+    assert "cured: leave out sub-run 1 of run 01875: last sub-run cut short" in closing.stderr
+    assert "LST1_01875: complete" in closing.stdout
     assert not layout.night_finished.exists()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from failed_tries import write_raw
 from night_states import add_try, data_sequence
-from product_builders import write_data
+from product_builders import N_EVENTS, write_data
 
 from osa.layout import INTERLEAVED, PRODUCT_KINDS, Layout, ProductKind
 from osa.steps.r0_to_dl1 import PROGRAM as R0_TO_DL1
@@ -70,6 +71,7 @@ class Idle:
 
 
 def test_task_of_a_closed_subrun_has_nothing_to_do(closed: Layout) -> None:
+    write_raw(closed.raw_file(RUN, SUBRUN), N_EVENTS)
     for program in (R0_TO_DL1, "lstchain_check_dl1", "lstchain_dl1_to_dl2"):
         add_try(closed, RUN, SUBRUN, program)
     said: list[str] = []
