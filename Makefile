@@ -13,7 +13,7 @@ help:
 	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/);"
 	@echo "                BACKEND=slurm does so on the cluster of make slurm, or else on yours"
 	@echo "make test       install what the tests need and run all of them"
-	@echo "make test-fast  the tests that need neither lstchain nor a cluster (a minute or two)"
+	@echo "make test-fast  the tests that need neither lstchain nor a cluster (some minutes)"
 	@echo "make test-faults  the tests that break something on purpose, and the table of what held"
 	@echo "make check      ruff, mypy, direction of the imports"
 	@echo "make slurm      start a private Slurm cluster below $(SLURM)/ (as root); make slurm-stop stops it"
