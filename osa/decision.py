@@ -55,6 +55,11 @@ class Decision:
         """The sequence that it is about."""
         return self.state.sequence
 
+    @property
+    def is_new_veto(self) -> bool:
+        """Whether the sequence is to be vetoed, and is not yet."""
+        return self.action is Action.VETO and not self.state.vetoed
+
 
 def decide(
     states: Iterable[SequenceState],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from osa.cures.diagnosis import diagnose
-from osa.decision import Action, Decision, decide
+from osa.decision import Decision, decide
 from osa.flags import put_veto
 from osa.job import submit_night
 from osa.layout import Layout
@@ -73,7 +73,7 @@ def submit_missing(
     """
     decisions = tuple(decisions)
     for decision in decisions:
-        if decision.action is Action.VETO and not decision.state.vetoed:
+        if decision.is_new_veto:
             put_veto(layout, decision.sequence, decision.note)
     return submit_night(
         layout,

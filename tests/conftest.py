@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -66,6 +68,18 @@ def make_config(tmp_path: Path) -> Callable[..., Path]:
 def make_settings(make_config: Callable[..., Path]) -> Callable[..., Settings]:
     """Like ``make_config``, and read."""
     return lambda changes=None: load_settings(make_config(changes), "LST1")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
+    try:
+        if folder.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm is on the file system of the temporary files")
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 
-from osa.cli.common import confirm, note
+from osa.cli.common import may, note
 from osa.closing.undo import give_back_calibration
 from osa.errors import ExitCode, InputError
 from osa.flags import lift_veto, put_veto
@@ -120,7 +119,7 @@ def _own_calibration(
         note(f"would set aside what was made with the calibration of {plan.borrowed.night}")
         return ExitCode.DONE
     question = f"Set aside all data made with the calibration of {plan.borrowed.night}, to make it again?"
-    if not arguments.yes and sys.stdin.isatty() and not confirm(question):
+    if not may(arguments, question):
         return ExitCode.NOT_COMPLETE
     with only_instance(layout.night_lock, layout.title):
         plan = plan_night(layout)  # as it is now that nobody else can change it

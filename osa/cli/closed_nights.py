@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 
-from osa.cli.common import confirm, note
+from osa.cli.common import may, note
 from osa.closing.undo import late_subruns, reopen
 from osa.errors import ExitCode, InputError
 from osa.layout import Layout
@@ -50,7 +49,7 @@ def open_again(layout: Layout, arguments: argparse.Namespace) -> ExitCode:
         note(f"would open {len(closed)} sequence(s) again")
         return ExitCode.DONE
     question = f"Open {len(closed)} closed sequence(s) of {layout.title} again?"
-    if not arguments.yes and sys.stdin.isatty() and not confirm(question):
+    if not may(arguments, question):
         return ExitCode.NOT_COMPLETE
     with only_instance(layout.night_lock, layout.title):
         plan = plan_night(layout)  # as it is now that nobody else can change it

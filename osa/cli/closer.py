@@ -14,6 +14,7 @@ from osa.cli.common import (
     add_night_options,
     add_running_options,
     confirm,
+    may,
     note,
     open_night,
     run_command,
@@ -124,14 +125,10 @@ class _Work:
         run_tasks(self.layout.group, self.scheduler, wait=arguments.wait, detach=arguments.detach)
         return arguments.wait or (isinstance(self.scheduler, LocalScheduler) and not arguments.detach)
 
-    def may(self, question: str) -> bool:
-        """Ask, where there is somebody to ask."""
-        return self.arguments.yes or not sys.stdin.isatty() or confirm(question)
-
 
 def _bring_to_end(work: _Work) -> ExitCode:
     """Judge the night and cure it, until it can be closed, or nothing more can be done now."""
-    asked = False
+    asked, cures = False, None
     for _ in range(_MOST_ROUNDS):
         closing = work.judge()
         _tell(closing)
@@ -142,15 +139,15 @@ def _bring_to_end(work: _Work) -> ExitCode:
             if _run_what_waits(work, closing):
                 continue
             break
-        asked = asked or work.may("Cure this?\n  " + "\n  ".join(cures.lines) + "\n")
+        asked = asked or may(work.arguments, "Cure this?\n  " + "\n  ".join(cures.lines) + "\n")
         if not asked:
             break
         if not _cure(work, closing):
-            closing = work.judge()
+            closing, cures = work.judge(), None
             break
     if _may_close(work, closing):
         return _close(work, closing)
-    return _not_closed(work, closing)
+    return _not_closed(work, closing, cures)
 
 
 def _close(work: _Work, closing: Closing) -> ExitCode:
@@ -233,20 +230,30 @@ def _may_close(work: _Work, closing: Closing) -> bool:
     if closing.is_under_way:
         return False
     if closing.is_complete or arguments.force:
-        return work.may(f"Close the {what}?")
+        return may(arguments, f"Close the {what}?")
     if arguments.yes or not sys.stdin.isatty() or not closing.verdicts:
         return False
     arguments.force = confirm(f"The {what} is not complete. Close it all the same?")
     return bool(arguments.force)
 
 
-def _not_closed(work: _Work, closing: Closing) -> ExitCode:
-    """Say why a night is not closed; raise the alarm where that takes too long."""
+def _not_closed(work: _Work, closing: Closing, cures: Cures | None = None) -> ExitCode:
+    """Say why a night is not closed; raise the alarm where that takes too long.
+
+    Parameters
+    ----------
+    work : _Work
+        What the closer works on.
+    closing : Closing
+        The night.
+    cures : Cures, optional
+        What can be done about it, where that was found before: it takes reading logs.
+    """
     from osa.closing.alarm import raise_alarm
 
     if closing.is_complete and not closing.is_under_way:
         return ExitCode.NOT_COMPLETE  # somebody was asked, and said no
-    cures = closing.cures(work.scheduler)
+    cures = closing.cures(work.scheduler) if cures is None else cures
     for remark in cures.remarks:
         note(remark)
     if closing.whole_night:

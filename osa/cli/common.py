@@ -27,6 +27,7 @@ __all__ = [
     "add_running_options",
     "as_run_or_subrun",
     "confirm",
+    "may",
     "note",
     "open_night",
     "run_command",
@@ -107,6 +108,11 @@ def as_run_or_subrun(text: str) -> tuple[int, int | None]:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no RUN or RUN.SUBRUN, such as 01874.0003")
     return int(match["run"]), None if match["subrun"] is None else int(match["subrun"])
+
+
+def may(arguments: argparse.Namespace, question: str) -> bool:
+    """Ask whether something may be done, where there is somebody to ask and ``-y`` was not given."""
+    return arguments.yes or not sys.stdin.isatty() or confirm(question)
 
 
 def confirm(question: str) -> bool:

@@ -13,7 +13,7 @@ from osa.cli.common import (
     add_night_options,
     add_running_options,
     as_run_or_subrun,
-    confirm,
+    may,
     note,
     open_night,
     run_command,
@@ -166,7 +166,7 @@ def _cancel(layout: Layout, plan: NightPlan, scheduler: Scheduler, arguments: ar
     if arguments.simulate or not alive:
         note(f"would cancel {sum(alive.values())} task(s)" if alive else "nothing to cancel")
         return ExitCode.DONE
-    if not arguments.yes and sys.stdin.isatty() and not confirm("Cancel them?"):
+    if not may(arguments, "Cancel them?"):
         return ExitCode.NOT_COMPLETE
     with only_instance(layout.night_lock, layout.title):
         count = scheduler.cancel(layout.group, names)

@@ -107,8 +107,7 @@ def find_cures(
 
 
 def _is_work(decision: Decision) -> bool:
-    is_new_veto = decision.action is Action.VETO and not decision.state.vetoed
-    return decision.action is Action.SUBMIT or is_new_veto
+    return decision.action is Action.SUBMIT or decision.is_new_veto
 
 
 @dataclass(frozen=True)

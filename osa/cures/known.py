@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from osa.model.job import JobState
+from osa.model.job import NEVER, JobState
 from osa.model.rule import Cure, Rule, Scope
 
 __all__ = ["KNOWN", "OTHER_INPUTS", "UNKNOWN_FAILURE", "rules_in_order"]
-
-NEVER = "DependencyNeverSatisfied"
 
 KNOWN: tuple[Rule, ...] = (
     Rule(

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 __all__ = [
+    "NEVER",
     "UNCONFIRMED",
     "JobGroup",
     "JobSpec",
@@ -20,6 +21,9 @@ __all__ = [
     "overall_state",
 ]
 
+
+NEVER = "DependencyNeverSatisfied"
+"""Reason, in the resource manager's word, of a task that waits for a job that has failed."""
 
 UNCONFIRMED = "-"
 """Identifier of a job of which nobody knows whether the scheduler took it."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from osa.errors import AnotherInstanceError, OsaError, ParentGoneError
-from osa.model.job import JobSpec, JobState, Resources, TaskRecord
+from osa.model.job import NEVER, JobSpec, JobState, Resources, TaskRecord
 from osa.scheduler.capacity import Capacity
 from osa.system.processes import is_alive, start_time
 
@@ -312,11 +312,11 @@ class LocalStore:
         """Cancel tasks whose job waits for one that can no longer succeed."""
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE tasks SET state = 'CANCELLED', reason = 'DependencyNeverSatisfied', ended = ?"
+                "UPDATE tasks SET state = 'CANCELLED', reason = ?, ended = ?"
                 " WHERE night = ? AND state = 'PENDING' AND job IN ("
                 "   SELECT jobs.id FROM jobs JOIN tasks AS before ON before.job = jobs.after"
                 "   WHERE before.state NOT IN ('PENDING', 'RUNNING', 'COMPLETED'))",
-                (_now(), night),
+                (NEVER, _now(), night),
             )
 
     def cancel_too_large(self, night: str, capacity: Capacity) -> None:

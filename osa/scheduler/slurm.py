@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from osa.errors import AnotherInstanceError, ParentGoneError
-from osa.model.job import JobGroup, JobSpec, JobState, TaskRecord, live_tries
+from osa.model.job import NEVER, JobGroup, JobSpec, JobState, TaskRecord, live_tries
 from osa.scheduler.slurm_attempts import NO_JOB, Attempts, Patience
 from osa.scheduler.slurm_calls import SlurmAwayError, SlurmCalls, SlurmRefusedError
-from osa.scheduler.slurm_commands import NEVER, sbatch_command
+from osa.scheduler.slurm_commands import sbatch_command
 from osa.scheduler.slurm_states import SAME_JOB, Answers, complete, evidence, tries
 from osa.scheduler.submissions import Submission, Submissions, next_number
 

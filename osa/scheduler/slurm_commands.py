@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from osa.model.job import JobSpec, JobState, TaskRecord
+from osa.model.job import NEVER, JobSpec, JobState, TaskRecord
 from osa.model.run import list_subruns
 
 __all__ = [
-    "NEVER",
     "STATES",
     "environment_of_jobs",
     "environment_of_queries",
@@ -270,8 +269,6 @@ _RANGE = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 _CPU_TIME = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _MOST_TASKS = 1_000_000
 _NO_REASON = frozenset({"", "None"})
-NEVER = "DependencyNeverSatisfied"
-"""Reason of a task that waits for a job that did not succeed."""
 
 
 def _rows(lines: Iterable[str], width: int, folder: Path) -> Iterator[list[str]]:

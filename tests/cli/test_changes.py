@@ -5,26 +5,22 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from night_states import CALIBRATION_RUN, CLOCK, DRS4_RUN, add_try, calibration_sequence, data_sequence
-from product_builders import write_night
+from night_states import CALIBRATION_RUN, CLOCK, add_try, calibration_sequence, data_sequence
+from product_builders import borrow_from_earlier_night, write_night
 
 from osa.cli import closer as closer_module
 from osa.cli import sequencer as sequencer_module
 from osa.closing import night as night_module
-from osa.cures.other_night import borrow, find_other_calibration
 from osa.flags import read_fresh_start
 from osa.incidences import read_incidences
 from osa.layout import DL2, Layout
 from osa.model.job import JobSpec
-from osa.model.night import Night
 from osa.nightsummary.plan import plan_night
 from osa.scheduler.select import select_scheduler
 from osa.system.locks import only_instance
@@ -57,18 +53,7 @@ def closed(done: Layout, capsys: Capture) -> Layout:
 @pytest.fixture
 def borrowed(done: Layout) -> Layout:
     """A night of which all was made with the calibration of two days before."""
-    other = Layout(done.settings, Night(done.night.date - timedelta(days=2)))
-    other.final_calibration_dir.mkdir(parents=True)
-    names = (
-        done.drs4_pedestal(DRS4_RUN),
-        done.time_calibration(CALIBRATION_RUN),
-        done.charge_calibration(CALIBRATION_RUN),
-    )
-    for path, run in zip(names, (1700, 1701, 1701), strict=True):
-        shutil.move(path, other.final_calibration_dir / f"{path.name.partition('.')[0]}.Run{run:05d}.0000.h5")
-    found = find_other_calibration(done)
-    assert found is not None
-    borrow(done, found, "cannot be had", clock=CLOCK)
+    borrow_from_earlier_night(done)
     return done
 
 

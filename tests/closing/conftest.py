@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -87,16 +86,6 @@ def merged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(night_module, "perform_merges", perform_merges)
     return made
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Path]:
-    """A folder on another file system."""
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
-    if folder.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("/dev/shm is on the file system of the temporary files")
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["same file system", "other file system"])

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from night_states import CALIBRATION_RUN, CLOCK, DRS4_RUN
+from product_builders import borrow_from_earlier_night
 
 from osa.closing import journal, undo
 from osa.closing.night import Closing
 from osa.closing.undo import give_back_calibration, late_subruns, reopen, stamp
-from osa.cures.other_night import borrow, find_other_calibration
+from osa.cures.other_night import borrow
 from osa.errors import OsaError
 from osa.incidences import read_incidences
 from osa.layout import DATACHECK_PDF, DL1, INTERLEAVED, MUONS, PRODUCT_KINDS, Layout
@@ -249,19 +250,7 @@ def test_second_opening_does_not_say_that_all_came_late(
 @pytest.fixture
 def borrowed(complete: Layout) -> Layout:
     """The night, with data that was made with the calibration of two days before."""
-    other = Layout(complete.settings, Night(complete.night.date - timedelta(days=2)))
-    other.final_calibration_dir.mkdir(parents=True)
-    names = (
-        complete.drs4_pedestal(DRS4_RUN),
-        complete.time_calibration(CALIBRATION_RUN),
-        complete.charge_calibration(CALIBRATION_RUN),
-    )
-    for path, run in zip(names, (1700, 1701, 1701), strict=True):
-        kind = path.name.partition(".")[0]
-        os.replace(path, other.final_calibration_dir / f"{kind}.Run{run:05d}.0000.h5")
-    found = find_other_calibration(complete)
-    assert found is not None
-    borrow(complete, found, "cannot be had", clock=CLOCK)
+    borrow_from_earlier_night(complete)
     return complete
 
 

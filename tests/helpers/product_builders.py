@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import tables
 from astropy.io import fits
-from night_states import CALIBRATION_RUN, DRS4_RUN, add_done_histories
+from night_states import CALIBRATION_RUN, CLOCK, DRS4_RUN, add_done_histories
 
+from osa.cures.other_night import borrow, find_other_calibration
 from osa.layout import DATACHECK, DL1, DL2, INTERLEAVED, MUONS, Layout
+from osa.model.night import Night
 from osa.model.sequence import NightPlan, Sequence
 from osa.steps import checks
 
@@ -90,3 +93,16 @@ def write_night(layout: Layout, plan: NightPlan, prepared: Path | None = None) -
         shutil.copytree(prepared, layout.analysis_dir, dirs_exist_ok=True)
     for sequence in plan.sequences:
         add_done_histories(layout, sequence)
+
+
+def borrow_from_earlier_night(layout: Layout) -> None:
+    """Have a finished calibration serve as that of two days before, under other runs."""
+    other = Layout(layout.settings, Night(layout.night.date - timedelta(days=2)))
+    other.final_calibration_dir.mkdir(parents=True)
+    products = layout.calibration_products(DRS4_RUN, CALIBRATION_RUN)
+    for path, run in zip(products, (1700, 1701, 1701), strict=True):
+        kind = path.name.partition(".")[0]
+        shutil.move(path, other.final_calibration_dir / f"{kind}.Run{run:05d}.0000.h5")
+    found = find_other_calibration(layout)
+    assert found is not None
+    borrow(layout, found, "cannot be had", clock=CLOCK)

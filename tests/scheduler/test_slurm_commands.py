@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from job_bench import JobBench
 
-from osa.model.job import JobState, TaskRecord
+from osa.model.job import NEVER, JobState, TaskRecord
 from osa.scheduler import slurm_commands as commands
-from osa.scheduler.slurm_commands import NEVER, parse_sacct, parse_squeue
+from osa.scheduler.slurm_commands import parse_sacct, parse_squeue
 
 DATA = Path(__file__).parents[1] / "data" / "slurm"
 FOLDER = Path("/data/analysis")

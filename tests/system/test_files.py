@@ -17,24 +17,6 @@ FAULTS = [errno.ENOSPC, errno.EIO]
 
 
 @pytest.fixture
-def break_os(monkeypatch):
-    """Make a function of ``os`` fail from its n-th call on."""
-
-    def make(name: str, code: int, *, after: int = 0) -> None:
-        real, calls = getattr(os, name), []
-
-        def broken(*args, **kwargs):
-            calls.append(args)
-            if len(calls) > after:
-                raise OSError(code, os.strerror(code))
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(os, name, broken)
-
-    return make
-
-
-@pytest.fixture
 def as_user():
     """Be somebody who may not do everything, in a folder that everybody may enter."""
     folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))

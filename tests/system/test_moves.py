@@ -6,8 +6,7 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,34 +24,6 @@ from osa.system.moves import (
 
 FAULTS = [errno.ENOSPC, errno.EIO]
 CONTENT = b"content" * 1000
-
-
-@pytest.fixture
-def break_os(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Make a function of ``os`` fail from its n-th call on."""
-
-    def make(name: str, code: int, *, after: int = 0) -> None:
-        real, calls = getattr(os, name), []
-
-        def broken(*args: object, **kwargs: object) -> object:
-            calls.append(args)
-            if len(calls) > after:
-                raise OSError(code, os.strerror(code))
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(os, name, broken)
-
-    return make
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[Path]:
-    """A folder on another file system."""
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="osa-test-"))
-    if folder.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("/dev/shm is on the file system of the temporary files")
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["same file system", "other file system"])
