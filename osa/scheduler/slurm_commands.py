@@ -329,7 +329,11 @@ def _state(word: str, reason: str) -> tuple[JobState, str]:
 
 
 def _time(text: str) -> datetime | None:
-    return datetime.fromtimestamp(int(text), UTC) if text.isdecimal() and text != "0" else None
+    """Read a time; None where there is none, or the number is that of no date."""
+    try:
+        return datetime.fromtimestamp(int(text), UTC) if text.isdecimal() and text != "0" else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _exit_code(text: str, state: JobState) -> int | None:

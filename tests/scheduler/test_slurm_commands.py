@@ -258,7 +258,10 @@ def test_processor_time(text: str, seconds: float) -> None:
     assert record.cpu_time == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("submitted", ["", "Unknown", "None", "0", "2026-11-24T20:27:31", "-5"])
+@pytest.mark.parametrize(
+    "submitted",
+    ["", "Unknown", "None", "0", "2026-11-24T20:27:31", "-5", "300000000000", "1" + 17 * "0", "9" * 5000],
+)
 def test_line_without_a_time_of_submission_is_passed_over(submitted: str) -> None:
     assert list(parse_sacct(f"12|n|RUNNING|0:0|{submitted}|1|Unknown|0|n1|None|/x", Path("/x"))) == []
     assert list(parse_squeue(f"12|N/A|n|RUNNING|None|{submitted}|1|n1|/x", Path("/x"))) == []
