@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+N_STREAMS = 4
+"""Files into which the data of a sub-run may be split."""
+
+
 def subrun_tag(run: int, subrun: int) -> str:
     """Write run and sub-run as file names do, ``01874.0003``."""
     return f"{run_tag(run)}.{subrun:04d}"
@@ -102,6 +106,13 @@ class Layout:
         """Raw file of a sub-run (stream 1; lstchain finds the other streams beside it)."""
         return self.raw_dir / f"LST-{self._tel}.1.Run{subrun_tag(run, subrun)}.fits.fz"
 
+    def raw_streams(self, run: int, subrun: int) -> list[Path]:
+        """Raw files of a sub-run that are there, of all streams, and in any case that of stream 1."""
+        first = self.raw_file(run, subrun)
+        name = first.name.removeprefix(f"LST-{self._tel}.1.")
+        others = (first.with_name(f"LST-{self._tel}.{stream}.{name}") for stream in range(2, N_STREAMS + 1))
+        return [first, *(path for path in others if path.exists())]
+
     @property
     def raw_pattern(self) -> re.Pattern[str]:
         """Names of raw files of stream 1, with the groups run and subrun."""
@@ -129,6 +140,13 @@ class Layout:
         current = folder / f"DrivePosition_log_{self.night.tag}.txt"
         older = folder / f"drive_log_{self.night.underscored[2:]}.txt"
         return older if older.exists() and not current.exists() else current
+
+    @property
+    def bending_model(self) -> Path | None:
+        """Corrections of the pointing, which lstchain takes where they lie beside the drive log."""
+        name = self.drive_log.name.replace("DrivePosition", "BendingModelCorrection")
+        path = self.drive_log.with_name(name)
+        return path if path != self.drive_log and path.exists() else None
 
     @property
     def target_log(self) -> Path:
@@ -191,6 +209,26 @@ class Layout:
     def set_aside_dir(self) -> Path:
         """Products that were replaced by others."""
         return self.analysis_dir / "set_aside"
+
+    @property
+    def records_dir(self) -> Path:
+        """Records of all tries of all steps, from which provenance is told."""
+        return self.analysis_dir / "provenance"
+
+    def records(self, run: int, subrun: int | None = None) -> Path:
+        """Records of a sub-run, of a whole run, or of the calibration sequence."""
+        tag = run_tag(run) if subrun is None else subrun_tag(run, subrun)
+        return self.records_dir / f"{self.settings.telescope_name}_{tag}.jsonl"
+
+    @property
+    def archive_dir(self) -> Path:
+        """Copies of configuration files and lists of software, by the hash of their content."""
+        return self.records_dir / "archive"
+
+    @property
+    def hashes_dir(self) -> Path:
+        """Hashes of what all tasks of the night read."""
+        return self.records_dir / "hashes"
 
     @property
     def scratch_dir(self) -> Path:

@@ -13,6 +13,7 @@ from osa.closing.actions import Merge
 from osa.errors import OsaError
 from osa.layout import Layout
 from osa.model.run import run_tag
+from osa.records.recorder import Recorder
 from osa.steps.environment import prepare_environment
 from osa.steps.runner import StepRunner, products_are_whole
 from osa.system.workers import Workshop
@@ -86,6 +87,7 @@ def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable
         separate_programs=frozenset(),
         say=lambda _: None,
         log=log,
+        recorder=Recorder(layout, merge.run, None),
     )
     try:
         if not products_are_whole(merge.step):

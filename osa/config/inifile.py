@@ -146,14 +146,14 @@ class Reader:
             return None
         fault = _find_fault(text, may_have_lines=convert is as_steps)
         if fault:
-            self.fault(f"{text!r}: {fault}", section, key)
+            self.fault(fault if how["is_secret"] else f"{text!r}: {fault}", section, key)
             return None
         if convert in PATHS:
             text = str(self.path.parent / expand(Path(text)))
         try:
             return convert(text)
         except ValueError as error:
-            self.fault(f"{text}: {error}", section, key)
+            self.fault(str(error) if how["is_secret"] else f"{text}: {error}", section, key)
             return None
 
 

@@ -102,6 +102,7 @@ def load_settings(path: Path, telescope: str) -> Settings:
         local=parts["LOCAL"],
         slurm=parts["SLURM"],
         alarm=parts["ALARM"],
+        provenance=parts["PROVENANCE"],
         rules=tuple(rules),
     )
 

@@ -13,15 +13,18 @@ from osa.config.values import (
     as_backend,
     as_codes,
     as_cure,
+    as_database_url,
     as_directory,
     as_factor,
     as_file,
+    as_graphs,
     as_hour,
     as_memory,
     as_name,
     as_path,
     as_pattern,
     as_positive,
+    as_raw_hash,
     as_scope,
     as_states,
     as_steps,
@@ -41,6 +44,7 @@ __all__ = [
     "LocalSettings",
     "LstchainSettings",
     "ProductionSettings",
+    "ProvenanceSettings",
     "RuleSettings",
     "SchedulerSettings",
     "Settings",
@@ -161,6 +165,21 @@ class AlarmSettings:
 
 
 @dataclass(frozen=True)
+class ProvenanceSettings:
+    """What is written down of where products come from.
+
+    ``database`` is the SQLite file that serves where no URL of another database is given; None stands
+    for no URL, and for a database that wants no password.
+    """
+
+    raw_hash: str = key(as_raw_hash)
+    graphs: str = key(as_graphs)
+    database: Path = key(as_path)
+    database_url: str | None = key(as_database_url, may_be_empty=True, is_secret=True)
+    database_password_file: Path | None = key(as_file, may_be_empty=True)
+
+
+@dataclass(frozen=True)
 class RuleSettings:
     """A known failure that the configuration adds; a key that is not there says nothing."""
 
@@ -227,6 +246,7 @@ class Settings:
     local: LocalSettings
     slurm: SlurmSettings
     alarm: AlarmSettings
+    provenance: ProvenanceSettings
     rules: tuple[Rule, ...] = ()
 
 
@@ -241,5 +261,6 @@ SECTIONS: dict[str, type[Any]] = {
     "LOCAL": LocalSettings,
     "SLURM": SlurmSettings,
     "ALARM": AlarmSettings,
+    "PROVENANCE": ProvenanceSettings,
 }
 """All sections but those of telescopes and of rules."""

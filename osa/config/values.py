@@ -20,15 +20,18 @@ __all__ = [
     "as_backend",
     "as_codes",
     "as_cure",
+    "as_database_url",
     "as_directory",
     "as_factor",
     "as_file",
+    "as_graphs",
     "as_hour",
     "as_memory",
     "as_name",
     "as_path",
     "as_pattern",
     "as_positive",
+    "as_raw_hash",
     "as_scope",
     "as_states",
     "as_steps",
@@ -51,6 +54,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MEMORY = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(MB|GB)", re.IGNORECASE)
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
+_DATABASE_URL = re.compile(
+    r"(?:mysql|mariadb)(?:\+[a-z]+)?://(?P<account>[^/@]*@)?[^/@]+/[A-Za-z0-9_]+(?:\?.*)?"
+)
 _LARGEST_FACTOR = 100
 _MB_PER_GB = 1024
 
@@ -213,11 +219,56 @@ def as_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"is no regular expression: {error}") from None
 
 
+def as_raw_hash(text: str) -> str:
+    """Read how raw files are identified."""
+    if text not in {"sampled", "full"}:
+        raise ValueError("wants sampled or full")
+    return text
+
+
+def as_graphs(text: str) -> str:
+    """Read whether graphs are drawn."""
+    if text not in {"yes", "no", "auto"}:
+        raise ValueError("wants yes, no or auto")
+    return text
+
+
+def as_database_url(text: str) -> str:
+    """Read the URL of a MariaDB or MySQL database; never one with a password in it."""
+    match = _DATABASE_URL.fullmatch(text)
+    if match is None:
+        raise ValueError("wants a URL such as mysql+pymysql://osa@localhost/osa")
+    if ":" in (match["account"] or ""):
+        raise ValueError("must hold no password: put it into a file that only you can read, and name that")
+    return text
+
+
 PATHS = (as_path, as_directory, as_file)
 """Those that read a path."""
 
 
-def key(convert: Callable[[str], Any], *, may_be_empty: bool = False, may_be_absent: bool = False) -> Any:
-    """Declare a key of a section: how its text is read, and whether it may be empty or absent (None)."""
-    how = {"convert": convert, "may_be_empty": may_be_empty, "may_be_absent": may_be_absent}
+def key(
+    convert: Callable[[str], Any],
+    *,
+    may_be_empty: bool = False,
+    may_be_absent: bool = False,
+    is_secret: bool = False,
+) -> Any:
+    """Declare a key of a section.
+
+    Parameters
+    ----------
+    convert : callable
+        Reads its text.
+    may_be_empty, may_be_absent : bool
+        Whether it may be so, which is None then.
+    is_secret : bool
+        Whether messages must not show what stands there.
+    """
+    how = {
+        "convert": convert,
+        "may_be_empty": may_be_empty,
+        "may_be_absent": may_be_absent,
+        "is_secret": is_secret,
+    }
     return field(metadata=how)

@@ -9,8 +9,9 @@ import argparse
 from pathlib import Path
 
 from osa.layout import Layout
+from osa.model.dataset import DatasetKind
 from osa.steps.checks import check_pdf, raw_event_count
-from osa.steps.step import Product, Step
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint
 
 __all__ = ["calibration_plots", "main"]
@@ -37,9 +38,16 @@ def calibration_plots(layout: Layout, *, drs4_run: int, calibration_run: int) ->
             f"--charge-plot={plots[1].name}",
             f"--tel-id={layout.settings.telescope.tel_id}",
         ),
-        products=tuple(Product(Path(plot.name), plot, check_pdf) for plot in plots),
+        products=tuple(
+            Product(Path(plot.name), plot, check_pdf, kind=DatasetKind.CALIBRATION_PLOTS) for plot in plots
+        ),
         prod_id=layout.settings.production.calibration_prod_id,
         input=charge.name,
+        inputs=(
+            *(Input("raw data", DatasetKind.R0, path) for path in layout.raw_streams(drs4_run, 0)),
+            Input("DRS4 pedestal", DatasetKind.DRS4_PEDESTAL, pedestal),
+            Input("charge calibration", DatasetKind.CHARGE_CALIBRATION, charge),
+        ),
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from osa.layout import Layout
+from osa.model.dataset import DatasetKind
 from osa.steps.checks import check_charge_calibration
-from osa.steps.step import Product, Step
+from osa.steps.shipped import ONSITE_CALIBRATION, configured, shipped_configuration
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint
 
 __all__ = ["charge_calibration"]
@@ -14,12 +16,14 @@ __all__ = ["charge_calibration"]
 PROGRAM = "lstchain_create_calibration_file"
 
 
-def charge_calibration(layout: Layout, *, drs4_run: int, calibration_run: int) -> Step:
-    """Describe the step; lstchain reads all sub-runs of the run, as its configuration says."""
+def charge_calibration(
+    layout: Layout, *, drs4_run: int, calibration_run: int, subruns: tuple[int, ...]
+) -> Step:
+    """Describe the step; lstchain reads all sub-runs of the run, where its configuration says so."""
     how = layout.settings.lstchain
     raw = layout.raw_file(calibration_run, 0)
     final = layout.charge_calibration(calibration_run)
-    card = how.charge_calibration_config or _shipped_configuration()
+    card = how.charge_calibration_config or shipped_configuration(ONSITE_CALIBRATION)
     arguments = [
         f"--input_file={raw}",
         f"--output_file={final.name}",
@@ -30,24 +34,33 @@ def charge_calibration(layout: Layout, *, drs4_run: int, calibration_run: int) -
         "--LSTEventSource.default_trigger_type=tib",
         f"--LSTEventSource.use_flatfield_heuristic={how.flatfield_heuristic}",
     ]
+    inputs = [
+        *(
+            Input("raw data", DatasetKind.R0, path)
+            for subrun in (
+                subruns if configured(card, "LSTEventSource", "MultiFiles", "all_subruns") else (0,)
+            )
+            for path in layout.raw_streams(calibration_run, subrun)
+        ),
+        Input("DRS4 pedestal", DatasetKind.DRS4_PEDESTAL, layout.drs4_pedestal(drs4_run)),
+        Input("time calibration", DatasetKind.TIME_CALIBRATION, layout.time_calibration(calibration_run)),
+        Input("run summary", DatasetKind.RUN_SUMMARY, layout.run_summary),
+    ]
     if how.charge_calibration_systematics is not None:
-        arguments.append(f"--systematics_file={how.charge_calibration_systematics}")
+        systematics = how.charge_calibration_systematics
+        inputs.append(Input("systematic corrections", DatasetKind.SYSTEMATICS, systematics))
+        arguments.append(f"--systematics_file={systematics}")
     return Step(
         name="charge_calibration",
         program=PROGRAM,
         entry=EntryPoint("lstchain.tools.lstchain_create_calibration_file", "main"),
         arguments=tuple(arguments),
-        products=(Product(Path(final.name), final, check_charge_calibration),),
+        products=(
+            Product(Path(final.name), final, check_charge_calibration, kind=DatasetKind.CHARGE_CALIBRATION),
+        ),
         prod_id=layout.settings.production.calibration_prod_id,
         input=raw.name,
         card=card.name,
+        inputs=tuple(inputs),
+        configuration=(("charge calibration", card),),
     )
-
-
-def _shipped_configuration() -> Path:
-    """Find lstchain's configuration for on-site work without importing lstchain."""
-    from importlib.util import find_spec
-
-    spec = find_spec("lstchain")
-    assert spec is not None and spec.origin is not None  # a dependency of the package
-    return Path(spec.origin).parent / "data" / "onsite_camera_calibration_param.json"

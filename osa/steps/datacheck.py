@@ -7,9 +7,10 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from osa.layout import DATACHECK, DATACHECK_PDF, DL1, Layout
+from osa.layout import DATACHECK, DATACHECK_PDF, DL1, MUONS, Layout
+from osa.model.dataset import DatasetKind
 from osa.steps.checks import check_datacheck, check_pdf
-from osa.steps.step import Product, Step
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint
 
 __all__ = ["datacheck", "merge", "merged_datacheck"]
@@ -35,9 +36,20 @@ def datacheck(layout: Layout, *, run: int, subrun: int) -> Step:
             "--batch",
             "--omit-pdf",
         ),
-        products=(Product(Path(final.name), final, partial(check_datacheck, run=run, subruns=(subrun,))),),
+        products=(
+            Product(
+                Path(final.name),
+                final,
+                partial(check_datacheck, run=run, subruns=(subrun,)),
+                kind=DatasetKind.DATACHECK,
+            ),
+        ),
         prod_id=layout.settings.production.dl1_prod_id,
         input=dl1.name,
+        inputs=(
+            Input("DL1", DatasetKind.DL1, dl1),
+            Input("muons", DatasetKind.MUONS, layout.working(MUONS, run, subrun)),
+        ),
     )
 
 
@@ -60,15 +72,26 @@ def merged_datacheck(layout: Layout, *, run: int, subrun_files: dict[int, Path],
     """
     final = layout.final(DATACHECK, run)
     pdf = layout.final(DATACHECK_PDF, run)
+    tel_id = layout.settings.telescope.tel_id
     check = partial(check_datacheck, run=run, subruns=tuple(subrun_files))
     return Step(
         name="merge_datacheck",
         program=MERGE_PROGRAM,
         entry=EntryPoint("osa.steps.datacheck", "merge"),
         arguments=(f"--muons-dir={muons_dir}", final.name, *map(str, subrun_files.values())),
-        products=(Product(Path(pdf.name), pdf, check_pdf), Product(Path(final.name), final, check)),
+        products=(
+            Product(Path(pdf.name), pdf, check_pdf, kind=DatasetKind.DATACHECK_PLOTS),
+            Product(Path(final.name), final, check, kind=DatasetKind.DATACHECK_MERGED),
+        ),
         prod_id=layout.settings.production.dl1_prod_id,
         input=f"{final.stem}.????.h5",
+        inputs=(
+            *(Input("data check", DatasetKind.DATACHECK, path) for path in subrun_files.values()),
+            *(
+                Input("muons", DatasetKind.MUONS, muons_dir / MUONS.file_name(tel_id, run, subrun))
+                for subrun in subrun_files
+            ),
+        ),
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from osa.layout import Layout
+from osa.model.dataset import DatasetKind
 from osa.steps.checks import check_drs4_pedestal
-from osa.steps.step import Product, Step
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint
 
 __all__ = ["drs4_pedestal"]
@@ -29,7 +30,8 @@ def drs4_pedestal(layout: Layout, drs4_run: int) -> Step:
             "--no-progress",
             "--overwrite",
         ),
-        products=(Product(Path(final.name), final, check_drs4_pedestal),),
+        products=(Product(Path(final.name), final, check_drs4_pedestal, kind=DatasetKind.DRS4_PEDESTAL),),
         prod_id=layout.settings.production.calibration_prod_id,
         input=raw.name,
+        inputs=tuple(Input("raw data", DatasetKind.R0, path) for path in layout.raw_streams(drs4_run, 0)),
     )

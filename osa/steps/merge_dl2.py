@@ -8,8 +8,9 @@ from pathlib import Path
 
 from osa.errors import ProductError
 from osa.layout import DL2, Layout
+from osa.model.dataset import DatasetKind
 from osa.steps.checks import DL2_PARAMETERS, event_count
-from osa.steps.step import Product, Step
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint
 
 __all__ = ["main", "merged_dl2"]
@@ -36,9 +37,14 @@ def merged_dl2(layout: Layout, *, run: int, subrun_files: dict[int, Path]) -> St
         program=PROGRAM,
         entry=EntryPoint("osa.steps.merge_dl2", "main"),
         arguments=(final.name, *map(str, files)),
-        products=(Product(Path(final.name), final, partial(_check, subrun_files=files)),),
+        products=(
+            Product(
+                Path(final.name), final, partial(_check, subrun_files=files), kind=DatasetKind.DL2_MERGED
+            ),
+        ),
         prod_id=layout.settings.production.dl2_prod_id,
         input=f"{final.stem}.????.h5",
+        inputs=tuple(Input("DL2", DatasetKind.DL2, path) for path in files),
     )
 
 

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from osa.errors import OsaError, ProductError, StepFailedError
+from osa.records.recorder import Attempt, Recorder
 from osa.steps.history import HistoryRecord, append_record
-from osa.steps.step import Step
+from osa.steps.step import Product, Step
 from osa.system.files import publish
 from osa.system.workers import Outcome, Workshop, run_program
 
@@ -57,6 +58,8 @@ class StepRunner:
         Where the output of the steps goes; without it to our own output.
     clock : callable
         Tells the time.
+    recorder : Recorder, optional
+        Writes down what each step reads and makes.
     """
 
     run: int
@@ -69,6 +72,7 @@ class StepRunner:
     log: Path | None = None
     clock: Callable[[], datetime] = _utc_now
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
+    recorder: Recorder | None = None
 
     def execute(self, step: Step) -> None:
         """Run a step, check its products, publish them, and only then record success.
@@ -80,23 +84,23 @@ class StepRunner:
             nothing partial is left.
         """
         scratch = self._empty_scratch(step)
+        attempt = self._begin(step)
         try:
             self.say(f"{step.name}: {' '.join(step.command)}")
             outcome = self._call(step, scratch)
             self.outcomes.append((step.name, outcome))
             if outcome.return_code != 0:
-                self._record(step, outcome.return_code)
-                raise StepFailedError(
-                    f"{step.name} of {self._what}: {step.program} ended with "
-                    f"{_describe(outcome.return_code)}",
-                    return_code=outcome.return_code,
-                )
+                how = f"{step.program} ended with {_describe(outcome.return_code)}"
+                raise self._failure(step, attempt, outcome, outcome.return_code, how)
             try:
-                self._publish(step, scratch)
+                made = self._check(step, scratch)
             except ProductError as error:
-                self._record(step, BAD_PRODUCT)
-                message = f"{step.name} of {self._what}: {step.program} ended well, but {error}"
-                raise StepFailedError(message, return_code=BAD_PRODUCT) from None
+                how = f"{step.program} ended well, but {error}"
+                raise self._failure(step, attempt, outcome, BAD_PRODUCT, how) from None
+            outputs = attempt.identify((str(p.kind), p.kind, path, p.final) for path, p in made)
+            for path, product in made:
+                publish(path, product.final)
+            attempt.done(outputs, outcome)
             self._record(step, 0)
             self.say(
                 f"{step.name}: done in {outcome.wall_time:.1f} s, {outcome.cpu_time:.1f} s of CPU, "
@@ -104,6 +108,27 @@ class StepRunner:
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _begin(self, step: Step) -> Attempt:
+        if self.recorder is None:
+            return Attempt()
+        return self.recorder.begin(
+            step.name,
+            step.program,
+            package=step.package,
+            prod_id=step.prod_id,
+            inputs=((item.role, item.kind, item.path) for item in step.inputs),
+            configuration=step.configuration,
+            parameters=step.parameters,
+        )
+
+    def _failure(
+        self, step: Step, attempt: Attempt, outcome: Outcome, return_code: int, how: str
+    ) -> StepFailedError:
+        """Record that a try failed; gives the error to raise."""
+        attempt.failed(return_code, how, outcome)
+        self._record(step, return_code)
+        return StepFailedError(f"{step.name} of {self._what}: {how}", return_code=return_code)
 
     @property
     def _what(self) -> str:
@@ -126,7 +151,8 @@ class StepRunner:
         call = run_program if step.name in self.separate_programs else self.workshop.call
         return call(step.entry, step.command, folder=scratch, log=self.log)
 
-    def _publish(self, step: Step, scratch: Path) -> None:
+    def _check(self, step: Step, scratch: Path) -> list[tuple[Path, Product]]:
+        """Check what was made; gives it in the order in which it is to get its names."""
         made = [
             (scratch / product.made, product)
             for product in step.products
@@ -134,8 +160,7 @@ class StepRunner:
         ]
         for path, product in made:
             product.check(path)
-        for path, product in made:
-            publish(path, product.final)
+        return made
 
     def _record(self, step: Step, return_code: int) -> None:
         append_record(

@@ -13,6 +13,7 @@ from osa.errors import OsaError, StepFailedError
 from osa.incidences import note_incidence
 from osa.layout import PRODUCT_KINDS, Layout, subrun_tag
 from osa.model.run import run_tag
+from osa.records.recorder import Recorder
 from osa.steps.calibration_plots import calibration_plots
 from osa.steps.charge_calibration import charge_calibration
 from osa.steps.datacheck import datacheck
@@ -74,6 +75,7 @@ def _runner(layout: Layout, run: int, subrun: int | None, workshop: Workshop, sa
         workshop=workshop,
         separate_programs=layout.settings.lstchain.separate_programs,
         say=say,
+        recorder=Recorder(layout, run, subrun, say),
     )
 
 
@@ -127,7 +129,7 @@ def process_calibration(
         steps = (
             drs4_pedestal(layout, drs4_run),
             time_calibration(layout, **runs, subruns=subruns),
-            charge_calibration(layout, **runs),
+            charge_calibration(layout, **runs, subruns=subruns),
         )
         task = _Task(runner, _done(layout, CALIBRATION_STEPS, steps, runner.history))
         task.ensure(steps[0])

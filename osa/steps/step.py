@@ -6,9 +6,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from osa.model.dataset import DatasetKind
 from osa.system.workers import EntryPoint
 
-__all__ = ["Product", "Step"]
+__all__ = ["LSTCHAIN", "OSA", "Input", "Product", "Step"]
+
+LSTCHAIN = "lstchain"
+OSA = "lst-osa"
+"""Packages whose version counts for a program."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a step reads.
+
+    Parameters
+    ----------
+    role : str
+        What it is for.
+    kind : DatasetKind
+        What it holds.
+    path : pathlib.Path
+        The file.
+    """
+
+    role: str
+    kind: DatasetKind
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -25,12 +49,15 @@ class Product:
         Raises :class:`osa.errors.ProductError` where the file is not what was promised.
     optional : bool
         Whether the step may succeed without it.
+    kind : DatasetKind
+        What it holds.
     """
 
     made: Path
     final: Path
     check: Callable[[Path], None]
     optional: bool = False
+    kind: DatasetKind = DatasetKind.OTHER
 
 
 @dataclass(frozen=True)
@@ -54,6 +81,12 @@ class Step:
         Production that it works for.
     input, card : str
         Names of the input and of the configuration file, for the history.
+    inputs : tuple of Input
+        All that it reads.
+    configuration : tuple of (str, pathlib.Path)
+        Configuration files that it is given, each with what it configures.
+    package : str
+        The package whose version counts for the program.
     """
 
     name: str
@@ -64,8 +97,20 @@ class Step:
     prod_id: str
     input: str
     card: str = "lstchain_standard_config"
+    inputs: tuple[Input, ...] = ()
+    configuration: tuple[tuple[str, Path], ...] = ()
+    package: str = LSTCHAIN
 
     @property
     def command(self) -> tuple[str, ...]:
         """The whole command line."""
         return (self.program, *self.arguments)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The options of the command line that name none of the files, or folders of them."""
+        paths = [item.path for item in self.inputs] + [path for _, path in self.configuration]
+        files = {"."} | {str(path) for path in paths} | {str(path.parent) for path in paths}
+        files |= {str(product.made) for product in self.products}
+        options = (argument[2:].partition("=") for argument in self.arguments if argument.startswith("--"))
+        return {name: value if sign else "yes" for name, sign, value in options if value not in files}

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from osa.layout import Layout
+from osa.model.dataset import DatasetKind
 from osa.steps.checks import check_time_calibration
-from osa.steps.step import Product, Step
+from osa.steps.step import OSA, Input, Product, Step
 from osa.system.workers import EntryPoint
 
 __all__ = ["main", "reference_time_calibration", "time_calibration"]
@@ -47,9 +48,20 @@ def time_calibration(
         program=PROGRAM,
         entry=EntryPoint(_MODULE, "main"),
         arguments=(*arguments, *map(str, raws)),
-        products=(Product(Path(final.name), final, check_time_calibration),),
+        products=(
+            Product(Path(final.name), final, check_time_calibration, kind=DatasetKind.TIME_CALIBRATION),
+        ),
         prod_id=layout.settings.production.calibration_prod_id,
         input=raws[0].name if raws else "-",
+        inputs=(
+            *(
+                Input("raw data", DatasetKind.R0, path)
+                for subrun in subruns
+                for path in layout.raw_streams(calibration_run, subrun)
+            ),
+            Input("DRS4 pedestal", DatasetKind.DRS4_PEDESTAL, layout.drs4_pedestal(drs4_run)),
+            Input("run summary", DatasetKind.RUN_SUMMARY, layout.run_summary),
+        ),
     )
 
 
@@ -61,9 +73,13 @@ def reference_time_calibration(layout: Layout, *, calibration_run: int, referenc
         program=REFERENCE_PROGRAM,
         entry=EntryPoint(_MODULE, "copy_reference"),
         arguments=(str(reference), final.name),
-        products=(Product(Path(final.name), final, check_time_calibration),),
+        products=(
+            Product(Path(final.name), final, check_time_calibration, kind=DatasetKind.TIME_CALIBRATION),
+        ),
         prod_id=layout.settings.production.calibration_prod_id,
         input=reference.name,
+        inputs=(Input("reference", DatasetKind.TIME_CALIBRATION, reference),),
+        package=OSA,
     )
 
 

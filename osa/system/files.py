@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["append_line", "create_text", "publish", "sha256", "sync_directory", "sync_file", "write_text"]
+__all__ = [
+    "append_line",
+    "create_bytes",
+    "create_text",
+    "publish",
+    "sha256",
+    "sync_directory",
+    "sync_file",
+    "write_bytes",
+    "write_text",
+]
 
 _BLOCK = 1 << 20
 _DEFAULT_MODE = 0o644
@@ -35,29 +45,39 @@ def sync_file(path: Path) -> None:
 
 
 def write_text(path: Path, text: str, *, mode: int = _DEFAULT_MODE) -> None:
+    """Write a file through a temporary name beside it; see :func:`write_bytes`."""
+    write_bytes(path, text.encode(), mode=mode)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = _DEFAULT_MODE) -> None:
     """Write a file through a temporary name beside it.
 
     Parameters
     ----------
     path : pathlib.Path
         The file; folders above it are made.
-    text : str
+    data : bytes
         Its whole content.
     mode : int
         Its permissions.
     """
-    with _written_beside(path, text, mode) as name:
+    with _written_beside(path, data, mode) as name:
         os.replace(name, path)
 
 
 def create_text(path: Path, text: str) -> None:
+    """Write a file that must not be there yet; see :func:`create_bytes`."""
+    create_bytes(path, text.encode())
+
+
+def create_bytes(path: Path, data: bytes) -> None:
     """Write a file that must not be there yet; of several who try at once, one does.
 
     Parameters
     ----------
     path : pathlib.Path
         The file; folders above it are made.
-    text : str
+    data : bytes
         Its whole content.
 
     Raises
@@ -65,19 +85,19 @@ def create_text(path: Path, text: str) -> None:
     FileExistsError
         If it is there.
     """
-    with _written_beside(path, text, _DEFAULT_MODE) as name:
+    with _written_beside(path, data, _DEFAULT_MODE) as name:
         os.link(name, path)
         Path(name).unlink()
 
 
 @contextmanager
-def _written_beside(path: Path, text: str, mode: int) -> Iterator[str]:
+def _written_beside(path: Path, data: bytes, mode: int) -> Iterator[str]:
     """Write a file under a temporary name, to be given its own; it is durable after that."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())

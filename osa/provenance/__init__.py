@@ -1,0 +1,1 @@
+"""Where products come from: put together from the records of all tries."""
