@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from osa.config import ProductionSettings, Settings
@@ -19,11 +20,13 @@ from osa.model.sequence import Sequence
 __all__ = [
     "DATACHECK",
     "DATACHECK_PDF",
+    "DATA_PARTS",
     "DL1",
     "DL2",
     "INTERLEAVED",
     "MUONS",
     "PRODUCT_KINDS",
+    "DocumentPart",
     "Layout",
     "ProductKind",
     "subrun_tag",
@@ -73,6 +76,24 @@ DATACHECK_PDF = ProductKind("DATACHECK_PDF", "datacheck_dl1", ".pdf")
 
 PRODUCT_KINDS = (DL1, MUONS, DATACHECK, DL2)
 """The products that a complete sub-run has, in the order of the table's columns."""
+
+
+class DocumentPart(StrEnum):
+    """Parts of a night that have a provenance document, as its name begins."""
+
+    CALIBRATION = "calibration"
+    CALIBRATION_TO_DL1 = "calibration_to_dl1"
+    DL1_TO_DL2 = "dl1_to_dl2"
+    CALIBRATION_TO_DL2 = "calibration_to_dl2"
+
+    @property
+    def words(self) -> str:
+        """What it is, for people."""
+        return self.value.replace("_", " ").replace("dl", "DL")
+
+
+DATA_PARTS = (DocumentPart.CALIBRATION_TO_DL1, DocumentPart.DL1_TO_DL2, DocumentPart.CALIBRATION_TO_DL2)
+"""Documents of a DATA run; the last tells all of it."""
 
 
 @dataclass(frozen=True)
@@ -342,6 +363,24 @@ class Layout:
     def final(self, kind: ProductKind, run: int, subrun: int | None = None) -> Path:
         """Final place of a sub-run's product, or of a run's merged one."""
         return self.final_dir(kind) / kind.file_name(self._tel, run, subrun)
+
+    # --------------------------------------------------------------------- provenance
+
+    def document_dir(self, part: DocumentPart) -> Path:
+        """Folder for the documents of a part, below that of the products that it tells of."""
+        if part is DocumentPart.CALIBRATION:
+            return self.final_calibration_dir / "log"
+        if part is DocumentPart.CALIBRATION_TO_DL1:
+            return self.final_dl1_dir / "log"
+        return self.final_dl2_dir / "log"
+
+    def document(self, part: DocumentPart, run: int) -> Path:
+        """Provenance of a run as a PROV document; the graph has the ending ``.pdf``."""
+        return self.document_dir(part) / f"{part}_LST-{self._tel}.Run{run_tag(run)}_prov.json"
+
+    def kept_records(self, part: DocumentPart, run: int) -> Path:
+        """Records of a run that stay with its products when the night's working folder goes."""
+        return self.document_dir(part) / f"records_LST-{self._tel}.Run{run_tag(run)}.jsonl"
 
     @property
     def closer_dir(self) -> Path:

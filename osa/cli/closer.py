@@ -161,7 +161,7 @@ def _close(work: _Work, closing: Closing) -> ExitCode:
             note("something changed meanwhile: not closed; run closer again")
             return ExitCode.NOT_YET
         with StageBar() as bar:
-            closing.perform(bar.update)
+            closing.perform(bar.update, force=work.arguments.force)
     if closing.whole_night:
         print(f"Night {work.layout.night} is closed: see {work.layout.night_finished}")
     else:

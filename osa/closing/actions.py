@@ -29,6 +29,7 @@ __all__ = [
     "Merge",
     "Move",
     "PutFlag",
+    "all_moves",
     "calibration_links",
     "closing_moves",
     "merges",
@@ -91,16 +92,19 @@ class PutFlag:
 
 def closing_moves(layout: Layout, state: SequenceState) -> list[Move]:
     """List the moves of a sequence's products that are not in their final place yet."""
-    sequence = state.sequence
-    if sequence.kind is SequenceKind.CALIBRATION:
-        candidates = _calibration_moves(layout, sequence)
-    else:
-        candidates = [
-            Move(layout.working(kind, sequence.run, subrun), layout.final(kind, sequence.run, subrun))
-            for kind in (*PRODUCT_KINDS, INTERLEAVED)
-            for subrun in sequence.subruns
-        ]
+    candidates = all_moves(layout, state.sequence)
     return [move for move in candidates if os.path.lexists(move.source) and not _is_there(move)]
+
+
+def all_moves(layout: Layout, sequence: Sequence) -> list[Move]:
+    """List where each product of a sequence is made, and its final place."""
+    if sequence.kind is SequenceKind.CALIBRATION:
+        return _calibration_moves(layout, sequence)
+    return [
+        Move(layout.working(kind, sequence.run, subrun), layout.final(kind, sequence.run, subrun))
+        for kind in (*PRODUCT_KINDS, INTERLEAVED)
+        for subrun in sequence.subruns
+    ]
 
 
 def _is_there(move: Move) -> bool:

@@ -13,6 +13,7 @@ from osa.closing.actions import Merge
 from osa.errors import OsaError
 from osa.layout import Layout
 from osa.model.run import run_tag
+from osa.provenance.sources import records_of_run
 from osa.records.recorder import Recorder
 from osa.steps.environment import prepare_environment
 from osa.steps.runner import StepRunner, products_are_whole
@@ -77,6 +78,9 @@ def _scratch_dir(folder: Path) -> Path:
 
 def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]) -> str | None:
     log = layout.log_dir / f"{merge.step.name}_{run_tag(merge.run)}.log"
+    recorder = Recorder(layout, merge.run, None)
+    for record in records_of_run(layout, merge.run):
+        recorder.identifier.learn(record.outputs)  # what is merged need not be read once more
     runner = StepRunner(
         run=merge.run,
         subrun=None,
@@ -87,7 +91,7 @@ def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable
         separate_programs=frozenset(),
         say=lambda _: None,
         log=log,
-        recorder=Recorder(layout, merge.run, None),
+        recorder=recorder,
     )
     try:
         if not products_are_whole(merge.step):

@@ -22,9 +22,10 @@ from osa.closing.finish import finish_night
 from osa.closing.journal import perform_moves
 from osa.closing.judge import Verdict, judge
 from osa.closing.merge import perform_merges
+from osa.closing.provenance import MoveRecord, record_provenance
 from osa.closing.remedies import what_of
 from osa.cures.diagnosis import failures
-from osa.errors import InputError, NightNotCompleteError
+from osa.errors import InputError, NightNotCompleteError, OsaError
 from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.job import JobState
@@ -32,6 +33,7 @@ from osa.model.rule import Cure
 from osa.model.sequence import NightPlan, SequenceKind
 from osa.nightstate import SequenceState, read_night_state, strangers
 from osa.nightsummary.plan import plan_night
+from osa.provenance.publish import document_paths
 from osa.scheduler.base import Scheduler
 from osa.scheduler.select import local_capacity
 from osa.system.locks import only_instance
@@ -39,6 +41,8 @@ from osa.system.locks import only_instance
 __all__ = ["Closing"]
 
 Progress = Callable[[str, int, int], None]
+
+_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -178,24 +182,34 @@ class Closing:
         for verdict in self.verdicts:
             yield from closing_moves(self.layout, verdict.state)
         yield from self._merges()
+        for verdict in self.verdicts:
+            if not verdict.state.closed:
+                yield from (f"write {path}" for path in document_paths(self.layout, verdict.state.sequence))
         yield from self._flags()
         if self.whole_night:
             yield from calibration_links(self.layout, self.plan)
             yield f"write {self.layout.night_finished}"
 
-    def perform(self, progress: Progress) -> None:
-        """Close: move, merge, flag; the night last. Can be killed anywhere and done again.
+    def perform(self, progress: Progress, *, force: bool = False) -> None:
+        """Close: move, merge, write provenance, flag; the night last. Can be killed anywhere and done again.
+
+        Parameters
+        ----------
+        progress : callable
+            Told of what is done, how much of it, and of how much.
+        force : bool
+            Whether to close although the provenance is not complete.
 
         Raises
         ------
         NightNotCompleteError
-            If a merge fails; what was done stays done.
+            If a merge fails, or provenance is missing; what was done stays done.
         """
         self._note_what_was_cured()
         self._note_what_is_missing()
-        moves = [m for verdict in self.verdicts for m in closing_moves(self.layout, verdict.state)]
-        perform_moves(self.layout.moves_journal, moves, partial(progress, "moving products"))
+        self._perform_moves(progress)
         self._perform_merges(progress)
+        self._record_provenance(progress, force=force)
         for flag in self._flags():
             flag.perform()
         if self.whole_night:
@@ -203,6 +217,40 @@ class Closing:
                 link.perform()
             now = datetime.now(UTC)
             finish_night(self.layout, self.plan, clock=now, reason=self.without_data)
+
+    def _perform_moves(self, progress: Progress) -> None:
+        """Move the products, and record that."""
+        moves = {v.state.sequence: closing_moves(self.layout, v.state) for v in self.verdicts}
+        records = [
+            record
+            for sequence, mine in moves.items()
+            if (record := MoveRecord.begin(self.layout, self.plan, sequence, mine)) is not None
+        ]
+        try:
+            everything = [move for mine in moves.values() for move in mine]
+            perform_moves(self.layout.moves_journal, everything, partial(progress, "moving products"))
+        except OsaError as error:
+            for record in records:
+                record.failed(str(error))
+            raise
+        for record in records:
+            record.done()
+
+    def _record_provenance(self, progress: Progress, *, force: bool) -> None:
+        """Write documents and check them; what is wrong keeps the night open, unless it is forced."""
+        # With the night those of runs that were closed before it: their calibration has been moved since.
+        still_open = {v.state.sequence for v in self.verdicts if not v.state.closed}
+        states = [v.state for v in self.verdicts if self.whole_night or not v.state.closed]
+        on_done = partial(progress, "writing provenance")
+        found = list(record_provenance(self.layout, self.plan, states, on_done))
+        faults = [fault for sequence, fault in found if sequence in still_open]
+        if faults and self.is_complete and not force:
+            hint = "closer tries again, -f closes all the same"
+            lines = [f"the provenance is not complete ({hint}):", *faults[:_LISTED]]
+            lines += [f"… and {len(faults) - _LISTED} more"] * (len(faults) > _LISTED)
+            raise NightNotCompleteError("\n  ".join(lines))
+        for fault in faults[:_LISTED]:
+            note_incidence(self.layout, f"Closed although the provenance is not complete: {fault}.")
 
     def _perform_merges(self, progress: Progress) -> None:
         todo = self._merges()

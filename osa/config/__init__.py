@@ -10,6 +10,7 @@ from osa.config.settings import (
     LocalSettings,
     LstchainSettings,
     ProductionSettings,
+    ProvenanceSettings,
     Settings,
     TelescopeSettings,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "LocalSettings",
     "LstchainSettings",
     "ProductionSettings",
+    "ProvenanceSettings",
     "Settings",
     "TelescopeSettings",
     "find_configuration",

@@ -2,7 +2,7 @@
 
 Files are told apart by their content. One that a try made is an entity of its own, with a UUID, even where
 another try made the same content; one that came from elsewhere (raw files, logs, random forests,
-configurations) is its content.
+configurations) is its content, and its kind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Entity:
     Parameters
     ----------
     id : str
-        A UUID for what a try made; else ``sha256-`` or ``sample-`` and the hash.
+        A UUID for what a try made; else ``sha256-`` or ``sample-``, the hash, and the kind.
     kind : DatasetKind
         What it holds.
     name, location : str
@@ -254,10 +254,11 @@ class _Builder:
         made = self._made_before(self._with_content.get(content, ()), item.name, record)
         if made is not None:
             return made
-        if content not in self.entities:
+        entity_id = _external(content, item.kind)
+        if entity_id not in self.entities:
             raw = _RAW_NAME.search(item.name) if item.kind is DatasetKind.R0 else None
-            self.entities[content] = Entity(
-                id=content,
+            self.entities[entity_id] = Entity(
+                id=entity_id,
                 kind=item.kind,
                 name=item.name,
                 location=item.path,
@@ -268,7 +269,7 @@ class _Builder:
                 run=int(raw["run"]) if raw else None,
                 subrun=int(raw["subrun"]) if raw else None,
             )
-        return content
+        return entity_id
 
     def _made_before(self, entity_ids: Collection[str], name: str, record: TryRecord) -> str | None:
         """Choose among files of the same content: of that name, and the latest made before the try."""
@@ -284,7 +285,7 @@ class _Builder:
     def _configured(self, config: ConfigFile) -> str | None:
         if config.sha256 is None:
             return None
-        entity_id = f"sha256-{config.sha256}"
+        entity_id = _external(f"sha256-{config.sha256}", DatasetKind.CONFIGURATION)
         if entity_id not in self.entities:
             self.entities[entity_id] = Entity(
                 id=entity_id,
@@ -295,6 +296,11 @@ class _Builder:
                 archived=config.archived,
             )
         return entity_id
+
+
+def _external(content: str, kind: DatasetKind) -> str:
+    """Name what came from elsewhere: empty files of two kinds, say, have the same content."""
+    return f"{content}-{kind.replace(' ', '-')}"
 
 
 def _content(item: FileRecord) -> str | None:

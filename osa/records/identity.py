@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,8 @@ def raw_sample(path: Path) -> str:
     return digest.hexdigest()
 
 
-_Stamp = tuple[int, int, int]
-"""Size, time of the last change in ns, and number of a file on its file system."""
+_Stamp = tuple[int, int]
+"""Size of a file, and time of its last change in ns."""
 
 
 @dataclass
@@ -97,8 +97,14 @@ class Identifier:
         digest = self._hash(path, kind, found, final) if self.hash_raw or not kind.is_raw else None
         return FileRecord(role, kind, named, found.st_size, found.st_mtime_ns, digest, sample)
 
+    def learn(self, files: Iterable[FileRecord]) -> None:
+        """Take over hashes that were recorded before; they count while size and time stay the same."""
+        for item in files:
+            if item.sha256 is not None and item.size is not None and item.modified is not None:
+                self._known[item.path] = (item.size, item.modified), item.sha256
+
     def _hash(self, path: Path, kind: DatasetKind, found: os.stat_result, final: Path | None) -> str:
-        stamp = (found.st_size, found.st_mtime_ns, found.st_ino)
+        stamp = (found.st_size, found.st_mtime_ns)
         known = self._known.get(str(path)) or (self._recall(path) if kind.is_shared else None)
         digest = known[1] if known is not None and known[0] == stamp else None
         if digest is None:
@@ -114,9 +120,9 @@ class Identifier:
     def _recall(self, path: Path) -> tuple[_Stamp, str] | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             kept = json.loads(self._note(path).read_text(encoding="utf-8"))
-            size, modified, number = kept["stamp"]
+            size, modified = kept["stamp"]
             if kept["path"] == str(path):
-                return (int(size), int(modified), int(number)), str(kept["sha256"])
+                return (int(size), int(modified)), str(kept["sha256"])
         return None
 
     def _remember(self, path: Path, stamp: _Stamp, digest: str) -> None:

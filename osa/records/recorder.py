@@ -74,8 +74,23 @@ class Recorder:
         inputs: Iterable[File] = (),
         configuration: Iterable[tuple[str, Path]] = (),
         parameters: Mapping[str, str] | None = None,
+        known: Iterable[FileRecord] = (),
     ) -> Attempt:
-        """Write down that a try begins, with its inputs as they are now."""
+        """Write down that a try begins, with its inputs as they are now.
+
+        Parameters
+        ----------
+        step, program, package, prod_id : str
+            See :class:`osa.records.model.TryRecord`.
+        inputs : iterable of (str, DatasetKind, pathlib.Path)
+            Role, kind and path of what it reads.
+        configuration : iterable of (str, pathlib.Path)
+            Configuration files, each with what it configures.
+        parameters : mapping of str to str
+            What else it is told.
+        known : iterable of FileRecord
+            Inputs that are known, and not looked at.
+        """
         record = TryRecord(
             id=str(uuid.uuid4()),
             telescope=self.layout.settings.telescope_name,
@@ -96,7 +111,7 @@ class Recorder:
         with self.guarded(step):
             attempt.record = replace(
                 record,
-                inputs=tuple(self.identifier.identify(*file) for file in inputs),
+                inputs=(*known, *(self.identifier.identify(*file) for file in inputs)),
                 configuration=tuple(self._configured(name, path) for name, path in configuration),
                 software=self._software(),
             )

@@ -15,7 +15,7 @@ from osa.steps.step import Product, Step
 from osa.system.files import publish
 from osa.system.workers import Outcome, Workshop, run_program
 
-__all__ = ["BAD_PRODUCT", "StepRunner", "products_are_whole"]
+__all__ = ["BAD_PRODUCT", "StepRunner", "begin_try", "products_are_whole"]
 
 BAD_PRODUCT = 65
 """Return code in the history of a step that said success but did not give its products."""
@@ -34,6 +34,19 @@ def products_are_whole(step: Step) -> bool:
     except ProductError:
         return False
     return True
+
+
+def begin_try(recorder: Recorder, step: Step) -> Attempt:
+    """Write down that a step is about to run."""
+    return recorder.begin(
+        step.name,
+        step.program,
+        package=step.package,
+        prod_id=step.prod_id,
+        inputs=((item.role, item.kind, item.path) for item in step.inputs),
+        configuration=step.configuration,
+        parameters=step.parameters,
+    )
 
 
 @dataclass
@@ -84,7 +97,7 @@ class StepRunner:
             nothing partial is left.
         """
         scratch = self._empty_scratch(step)
-        attempt = self._begin(step)
+        attempt = Attempt() if self.recorder is None else begin_try(self.recorder, step)
         try:
             self.say(f"{step.name}: {' '.join(step.command)}")
             outcome = self._call(step, scratch)
@@ -108,19 +121,6 @@ class StepRunner:
             )
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-    def _begin(self, step: Step) -> Attempt:
-        if self.recorder is None:
-            return Attempt()
-        return self.recorder.begin(
-            step.name,
-            step.program,
-            package=step.package,
-            prod_id=step.prod_id,
-            inputs=((item.role, item.kind, item.path) for item in step.inputs),
-            configuration=step.configuration,
-            parameters=step.parameters,
-        )
 
     def _failure(
         self, step: Step, attempt: Attempt, outcome: Outcome, return_code: int, how: str

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,14 +16,17 @@ from failed_tries import NO_MEMORY, NO_PEDESTALS, NO_POINTING
 from fake_slurm import FakeSlurm
 from night_states import CALIBRATION_RUN, DRS4_RUN
 from product_builders import write_datacheck
+from record_builders import add_records
 from stand_ins import StandIns
 
 from osa.cli import sequencer as sequencer_module
 from osa.cli.closer import main
 from osa.closing import night as night_module
+from osa.closing.undo import _link_calibration
 from osa.incidences import read_incidences
 from osa.layout import DATACHECK, DL2, Layout
 from osa.model.night import Night
+from osa.nightsummary.plan import plan_night
 from osa.scheduler import local
 from osa.scheduler.select import select_scheduler
 
@@ -477,6 +481,25 @@ def add_late(work: StandIns, run: int, subrun: int) -> None:
     history = products / work.layout.history_name(run, subrun)
     lines = history.read_text("utf-8").replace(f"{run:05d}.0000", f"{run:05d}.{subrun:04d}")
     history.write_text(lines, "utf-8")
+    add_late_records(work, run, subrun)
+
+
+def add_late_records(work: StandIns, run: int, subrun: int) -> None:
+    """Have at hand what the task would record: its products are there for as long as they are recorded."""
+    layout, products = work.layout, work.folder / "products"
+    plan = plan_night(layout)
+    sequence = plan.by_run(run)
+    assert sequence is not None
+    _link_calibration(layout, plan)  # as it is when the night is opened again
+    there = [
+        Path(shutil.copy2(path, layout.analysis_dir))
+        for path in products.glob(f"*Run{run:05d}.{subrun:04d}.*")
+    ]
+    add_records(layout, replace(sequence, subruns=(subrun,)))
+    record = layout.records(run, subrun)
+    record.rename(products / "provenance" / record.name)
+    for path in (*there, *filter(Path.is_symlink, layout.analysis_dir.iterdir())):
+        path.unlink()
 
 
 def test_late_data_is_told_and_taken_in_when_the_night_is_opened(work: StandIns, capsys: Capture) -> None:

@@ -57,7 +57,9 @@ def complete(layout: Layout, plan: NightPlan, prepared: Path) -> Layout:
     """The night with all products and histories."""
     if not prepared.exists():
         write_night(layout, plan)
-        shutil.copytree(layout.analysis_dir, prepared, ignore=shutil.ignore_patterns("*.history"))
+        shutil.copytree(
+            layout.analysis_dir, prepared, ignore=shutil.ignore_patterns("*.history", "provenance")
+        )
     else:
         write_night(layout, plan, prepared)
     return layout

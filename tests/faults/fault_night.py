@@ -22,6 +22,7 @@ from astropy.io import fits
 from job_bench import wait_until
 from night_states import add_done_histories
 from product_builders import N_EVENTS, write_calibration, write_data
+from record_builders import add_records, provide_inputs
 
 from osa.config import load_settings
 from osa.layout import PRODUCT_KINDS, Layout, subrun_tag
@@ -214,6 +215,7 @@ class FaultNight:
         for sequence in plan_night(self.layout).data:
             write_data(self.layout, sequence)
             add_done_histories(self.layout, sequence)
+            add_records(self.layout, sequence)
 
 
 def make_night(config: Path, folder: Path) -> FaultNight:
@@ -230,6 +232,8 @@ def make_night(config: Path, folder: Path) -> FaultNight:
     plan = plan_night(layout)
     assert plan.calibration is not None
     add_done_histories(layout, plan.calibration)
+    provide_inputs(layout)
+    add_records(layout, plan.calibration)
     folder.mkdir()
     return FaultNight(layout, folder)
 

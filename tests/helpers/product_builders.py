@@ -10,6 +10,7 @@ import numpy as np
 import tables
 from astropy.io import fits
 from night_states import CALIBRATION_RUN, CLOCK, DRS4_RUN, add_done_histories
+from record_builders import add_records
 
 from osa.cures.other_night import borrow, find_other_calibration
 from osa.layout import DATACHECK, DL1, DL2, INTERLEAVED, MUONS, Layout
@@ -93,6 +94,7 @@ def write_night(layout: Layout, plan: NightPlan, prepared: Path | None = None) -
         shutil.copytree(prepared, layout.analysis_dir, dirs_exist_ok=True)
     for sequence in plan.sequences:
         add_done_histories(layout, sequence)
+        add_records(layout, sequence)
 
 
 def borrow_from_earlier_night(layout: Layout) -> None:

@@ -39,14 +39,17 @@ if left:
     sys.exit(code)
 run = name[-5:]
 if task is None:
-    patterns = ["drs4_pedestal.*", "time_calibration.*", "calibration.*", f"*_{{run}}.history"]
+    patterns = ["drs4_pedestal.*", "time_calibration.*", "calibration.*"]
+    tag = run
 else:
     tag = f"{{run}}.{{int(task):04d}}"
-    patterns = [f"*Run{{tag}}.*", f"*_{{tag}}.history"]
-for pattern in patterns:
+    patterns = [f"*Run{{tag}}.*"]
+(analysis / "provenance").mkdir(exist_ok=True)
+for pattern in [*patterns, f"provenance/*_{{tag}}.jsonl", f"*_{{tag}}.history"]:
     for made in (folder / "products").glob(pattern):
-        shutil.copy(made, analysis / f".{{made.name}}")
-        os.replace(analysis / f".{{made.name}}", analysis / made.name)
+        where = analysis / made.relative_to(folder / "products")
+        shutil.copy2(made, where.with_name(f".{{made.name}}"))
+        os.replace(where.with_name(f".{{made.name}}"), where)
 """
 
 
@@ -97,9 +100,12 @@ class StandIns:
     def unmake(self, run: int, *subruns: int) -> None:
         """Take away what a sub-run has, or the calibration where none is named."""
         tags = [f"{run:05d}.{subrun:04d}" for subrun in subruns]
-        patterns = [f"*Run{tag}.*" for tag in tags] + [f"*_{tag}.history" for tag in tags]
+        patterns = [f"*Run{tag}.*" for tag in tags]
         if not subruns:
-            patterns = ["drs4_pedestal.*", "time_calibration.*", "calibration.*", f"*_{run:05d}.history"]
+            tags = [f"{run:05d}"]
+            patterns = ["drs4_pedestal.*", "time_calibration.*", "calibration.*"]
+        for tag in tags:
+            patterns += [f"*_{tag}.history", f"provenance/*_{tag}.jsonl"]
         for pattern in patterns:
             for path in self.layout.analysis_dir.glob(pattern):
                 path.unlink()
