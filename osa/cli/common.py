@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Parser",
     "add_backend_option",
+    "add_config_option",
+    "add_date_option",
     "add_night_options",
     "add_running_options",
+    "add_telescope_option",
     "as_run_or_subrun",
     "confirm",
     "may",
@@ -62,6 +65,19 @@ class Parser(argparse.ArgumentParser):
 
 def add_night_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which night of which telescope is meant."""
+    add_config_option(parser)
+    add_date_option(parser)
+    parser.add_argument(
+        "telescope",
+        nargs="?",
+        default="LST1",
+        metavar="TEL",
+        help="section of the configuration (default: LST1)",
+    )
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the configuration file."""
     parser.add_argument(
         "-c",
         "--config",
@@ -69,15 +85,23 @@ def add_night_options(parser: argparse.ArgumentParser) -> None:
         metavar="CFG",
         help="configuration file (default: $OSA_CONFIG, ~/.config/osa/sequencer.cfg, packaged one)",
     )
+
+
+def add_date_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which night is meant."""
     parser.add_argument(
         "-d",
         "--date",
         metavar="YYYY_MM_DD",
         help="the night, by the date of its evening (default: last night, see NIGHTOFFSET)",
     )
+
+
+def add_telescope_option(parser: argparse.ArgumentParser) -> None:
+    """Add the telescope as an option, for commands that take other things as arguments."""
     parser.add_argument(
-        "telescope",
-        nargs="?",
+        "-t",
+        "--telescope",
         default="LST1",
         metavar="TEL",
         help="section of the configuration (default: LST1)",

@@ -22,7 +22,7 @@ from osa.closing.finish import finish_night
 from osa.closing.journal import perform_moves
 from osa.closing.judge import Verdict, judge
 from osa.closing.merge import perform_merges
-from osa.closing.provenance import MoveRecord, record_provenance
+from osa.closing.provenance import MoveRecord, index_provenance, record_provenance
 from osa.closing.remedies import what_of
 from osa.cures.diagnosis import failures
 from osa.errors import InputError, NightNotCompleteError, OsaError
@@ -244,6 +244,7 @@ class Closing:
         on_done = partial(progress, "writing provenance")
         found = list(record_provenance(self.layout, self.plan, states, on_done))
         faults = [fault for sequence, fault in found if sequence in still_open]
+        faults += index_provenance(self.layout, self.plan, self.states, closing=still_open)
         if faults and self.is_complete and not force:
             hint = "closer tries again, -f closes all the same"
             lines = [f"the provenance is not complete ({hint}):", *faults[:_LISTED]]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from osa.closing.actions import Move, all_moves
 from osa.errors import OsaError
+from osa.incidences import note_incidence
 from osa.layout import PRODUCT_KINDS, Layout
 from osa.model.run import run_tag
 from osa.model.sequence import NightPlan, Sequence, SequenceKind
@@ -18,7 +19,7 @@ from osa.records.model import MOVE_STEP, FileRecord
 from osa.records.recorder import Attempt, Recorder
 from osa.steps.step import OSA
 
-__all__ = ["MoveRecord", "record_provenance"]
+__all__ = ["MoveRecord", "index_provenance", "record_provenance"]
 
 _PROGRAM = "closer"
 
@@ -129,6 +130,8 @@ def record_provenance(
     """
     states = tuple(states)
     graphs = wants_graphs(layout)
+    if not graphs and layout.settings.provenance.graphs == "auto":
+        note_incidence(layout, "No graphs of the provenance: Graphviz is not installed.")
     for count, state in enumerate(states, start=1):
         try:
             for fault in _record_sequence(layout, plan, state, graphs=graphs):
@@ -170,3 +173,29 @@ def _unrecorded(layout: Layout, sequence: Sequence, lineage: Lineage) -> Iterato
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         run = run_tag(sequence.run)
         yield f"run {run}: nothing is recorded of how {', '.join(missing[:3])}{more} came about"
+
+
+def index_provenance(
+    layout: Layout, plan: NightPlan, states: Iterable[SequenceState], *, closing: Collection[Sequence]
+) -> list[str]:
+    """Bring the night into the index that provquery asks; gives what went wrong.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    plan : NightPlan
+        Its sequences.
+    states : iterable of SequenceState
+        What has become of them.
+    closing : collection of Sequence
+        Those that are about to be flagged as closed.
+    """
+    from osa.database.index import update_index
+
+    known = [replace(state, closed=state.closed or state.sequence in closing) for state in states]
+    try:
+        update_index(layout, plan, known)
+    except (OsaError, OSError) as error:
+        return [f"the index was not brought up to date: {error}"]
+    return []

@@ -1,0 +1,66 @@
+"""Lists of things: a table on a terminal, plain columns in a pipe, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+__all__ = ["print_json", "print_rows"]
+
+_GAP = "  "
+_NOTHING = "-"
+_STYLES = {"done": "green", "failed": "bold red", "unfinished": "bold yellow"}
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, stream: TextIO | None = None) -> None:
+    """Print rows, all with the same columns; nothing of none.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Values by column head; None where there is nothing to say.
+    as_json : bool
+        Whether to print them as a list of JSON objects.
+    stream : text stream, optional
+        Where to; standard output by default.
+    """
+    stream = stream or sys.stdout
+    if as_json:
+        print_json(rows, stream)
+    elif rows and stream.isatty():
+        _print_table(rows, stream)
+    elif rows:
+        cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for line in cells:
+            padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            print(_GAP.join(padded).rstrip(), file=stream)
+
+
+def print_json(values: object, stream: TextIO | None = None) -> None:
+    """Print what programs read; times and names of kinds as text."""
+    print(json.dumps(values, indent=2, default=str), file=stream or sys.stdout)
+
+
+def _cell(value: Any) -> str:
+    """Write a value on one line."""
+    if value is None or value == "":
+        return _NOTHING
+    return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in rows[0]:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        cells = (_cell(value) for value in row.values())
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+    Console(file=stream, highlight=False).print(table)
