@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import slurm_cluster
+from voprov_environment import voprov_python
 
 from osa.config import Settings, load_settings
 from osa.layout import Layout
 from osa.model.night import Night
 
-__all__ = ["slurm_cluster"]  # one for the whole session
+__all__ = ["slurm_cluster", "voprov_python"]  # one for the whole session
 
 SHIPPED = Path(__file__).parents[1] / "cfg" / "sequencer.cfg"
 INPUT_FOLDERS = (

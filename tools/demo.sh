@@ -40,9 +40,11 @@ The products lie here:
   $folder/DL2/$tag/$prod/            DL2 of each sub-run, and merged for each run
   $folder/calibration/$tag/$prod/    calibration, with plots
   $folder/OSA/Closer/$tag/$prod/     NightFinished.txt
+  $folder/DL2/$tag/$prod/log/        where they come from, as documents and graphs (PDF)
   $folder/running_analysis/$tag/$prod/log/   logs of all tasks
 
 Look at them:
+  .venv/bin/provquery lineage -c $config $folder/DL2/$tag/$prod/dl2_LST-1.Run01874.0000.h5
   cat $folder/OSA/Closer/$tag/$prod/NightFinished.txt
   .venv/bin/python -c "import pandas; print(pandas.read_hdf('$folder/DL2/$tag/$prod/dl2_LST-1.Run01874.h5', 'dl2/event/telescope/parameters/LST_LSTCam').describe())"
 END

@@ -56,7 +56,7 @@ class Database:
         """
         with (
             translated(self.where),
-            self.engine.connect().execution_options(**{_BEGIN: "IMMEDIATE"}) as connection,
+            self._reach().execution_options(**{_BEGIN: "IMMEDIATE"}) as connection,
             connection.begin(),
         ):
             self._await_others(connection)
@@ -71,8 +71,16 @@ class Database:
         OsaError
             If the database fails, see :func:`osa.database.failures.translated`.
         """
-        with translated(self.where), self.engine.connect() as connection, connection.begin():
+        with translated(self.where), self._reach() as connection, connection.begin():
             yield connection
+
+    def _reach(self) -> Connection:
+        try:
+            return self.engine.connect()
+        except RuntimeError as error:  # a driver without what a way to log in needs
+            raise MissingServiceError(
+                f"the provenance database {self.where} cannot be reached ({error})"
+            ) from error
 
     def _await_others(self, connection: Connection) -> None:
         """Have servers take one writer at a time too, so that none fails halfway because of another.
@@ -203,8 +211,14 @@ def _of_server(url_text: str, password_file: Path | None) -> Database:
         options |= {} if password is None else {"password": password.encode()}
     else:
         url = url if password is None else url.set(password=password)
-    with translated(where):
-        engine = create_engine(url, connect_args=options, poolclass=NullPool, hide_parameters=True)
+    try:
+        with translated(where):
+            engine = create_engine(url, connect_args=options, poolclass=NullPool, hide_parameters=True)
+    except ModuleNotFoundError as error:
+        raise MissingServiceError(
+            f"the provenance database {where} needs the Python package {error.name}, which is not installed"
+            ": pip install 'lst-osa[mariadb]' installs what mysql+pymysql:// needs"
+        ) from error
     return Database(where, engine)
 
 

@@ -37,7 +37,7 @@ def translated(where: str) -> Iterator[None]:
     ConfigurationError
         If the server refuses the account, or has no such database.
     MissingServiceError
-        If the database cannot be reached, or its driver is not installed.
+        If the database cannot be reached.
     OsaError
         If it is locked, damaged, full, or anything else is wrong with it.
     """
@@ -45,11 +45,6 @@ def translated(where: str) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         raise _explained(error, where) from error
-    except ModuleNotFoundError as error:
-        raise MissingServiceError(
-            f"the provenance database {where} needs the Python package {error.name}, which is not installed"
-            ": pip install 'lst-osa[mariadb]' installs what mysql+pymysql:// needs"
-        ) from error
 
 
 def locked(where: str) -> OsaError:

@@ -18,9 +18,13 @@ from sqlalchemy import (
 from osa.database.reading import assemble
 from osa.database.schema import entities, nights, software_versions, tries, uses
 from osa.database.upsert import chunks, keys_of
+from osa.errors import InputError
 from osa.provenance.lineage import Lineage
 
-__all__ = ["impact_of", "impact_of_version", "lineage_of", "lineage_of_run"]
+__all__ = ["MOST_FILES", "impact_of", "impact_of_version", "lineage_of", "lineage_of_run"]
+
+MOST_FILES = 300_000
+"""Files that a lineage has at most, which are then all in memory."""
 
 _EVERYTHING = -1
 
@@ -63,6 +67,11 @@ def impact_of(connection: Connection, entity_ids: Iterable[str], depth: int | No
     Lineage
         The files, all tries that read them, those that failed too, and what they made. What else these
         read is not in it.
+
+    Raises
+    ------
+    InputError
+        If there are more than :data:`MOST_FILES`.
     """
     keys = keys_of(connection, entities, "uid", entity_ids).values()
     return _impact(connection, keys, depth)
@@ -82,13 +91,19 @@ def impact_of_version(connection: Connection, name: str, version: str) -> Lineag
     -------
     Lineage
         The tries that had it and what they made, and all that was made of this.
+
+    Raises
+    ------
+    InputError
+        If there are more than :data:`MOST_FILES`.
     """
     query = (
         select(tries.c.id)
         .join_from(software_versions, tries, tries.c.software_id == software_versions.c.software_id)
         .where(software_versions.c.name == name, software_versions.c.version == version)
     )
-    makers = list(connection.execute(query).scalars())
+    makers = list(connection.execute(query.limit(MOST_FILES + 1)).scalars())
+    _refuse_more(makers)
     made = _keys_where(connection, entities.c.id, entities.c.try_id, makers)
     reached, users = _forth(connection, made, None)
     return assemble(connection, reached, users | set(makers))
@@ -153,9 +168,20 @@ def _walk(
     """Follow the links from some files on; tell what is reached, and in how many steps at least."""
     levels: dict[int, int] = {}
     for chunk in chunks(keys):
-        for key, level in connection.execute(_walk_query(chunk, depth, forward=forward)):
+        query = _walk_query(chunk, depth, forward=forward).limit(MOST_FILES + 1)
+        for key, level in connection.execute(query):
             levels[key] = min(level, levels.get(key, level))
+        _refuse_more(levels)
     return set(levels), levels
+
+
+def _refuse_more(found: Collection[int]) -> None:
+    """Keep from filling the memory with all nights that had the same random forests, say."""
+    if len(found) > MOST_FILES:
+        raise InputError(
+            f"this leads to more than {MOST_FILES} files, which is too many to tell: "
+            "ask for fewer steps, or of one night"
+        )
 
 
 def _walk_query(keys: Collection[int], depth: int | None, *, forward: bool) -> Select[Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osa.provenance.describe import describe_step
 from osa.provenance.lineage import Lineage
+
+if TYPE_CHECKING:
+    from astropy.table import MaskedColumn
 
 __all__ = ["FORMATS", "export_lineage"]
 
@@ -68,12 +71,15 @@ def _votable(lineage: Lineage, title: str) -> bytes:
     return stream.getvalue()
 
 
-def _column(values: Iterable[Any]) -> list[Any]:
-    """Make a column of one type: what is not known is -1 of numbers, and empty of text."""
+def _column(values: Iterable[Any]) -> MaskedColumn:
+    """Make a column of one type, masked where something is not known."""
+    from astropy.table import MaskedColumn
+
     column = list(values)
+    mask = [value is None for value in column]
     if any(isinstance(value, int) for value in column):
-        return [-1 if value is None else value for value in column]
-    return ["" if value is None else str(value) for value in column]
+        return MaskedColumn([0 if value is None else value for value in column], mask=mask)
+    return MaskedColumn(["" if value is None else str(value) for value in column], mask=mask)
 
 
 def _time(when: datetime | None) -> str | None:

@@ -196,7 +196,8 @@ class _Builder:
                 self._make(item, record)
 
     def _make(self, item: FileRecord, record: TryRecord) -> None:
-        entity_id = str(uuid.uuid5(uuid.UUID(record.id), item.name))
+        name = item.name.encode(errors="backslashreplace").decode()  # names of files are bytes
+        entity_id = str(uuid.uuid5(uuid.UUID(record.id), name))
         self._replace(item.path, record.ended)
         self._at[item.path] = entity_id
         self.entities[entity_id] = Entity(

@@ -9,8 +9,29 @@ import pytest
 
 from osa.layout import Layout
 
-COMMANDS = ("sequencer", "closer", "calibrationsequence", "datasequence", "simulatenight")
-HEAVY = ("lstchain", "ctapipe", "astropy", "numpy", "pandas", "tables", "h5py", "matplotlib", "rich")
+COMMANDS = (
+    "sequencer",
+    "closer",
+    "calibrationsequence",
+    "datasequence",
+    "provprocess",
+    "provquery",
+    "simulatenight",
+)
+HEAVY = (
+    "lstchain",
+    "ctapipe",
+    "astropy",
+    "numpy",
+    "pandas",
+    "tables",
+    "h5py",
+    "matplotlib",
+    "rich",
+    "prov",
+    "pydot",
+    "sqlalchemy",
+)
 LIST_MODULES = """
 import sys
 from osa.cli.{command} import main

@@ -40,9 +40,7 @@ FAULTS: Mapping[int, str] = {
     29: "provenance fails",
 }
 
-NOT_INJECTED: Mapping[int, str] = {
-    29: "no provenance is written yet; what is injected is a locked database of jobs",
-}
+NOT_INJECTED: dict[int, str] = {}
 """Faults, or parts of them, that no test injects, and why."""
 
 _WIDTH = 110

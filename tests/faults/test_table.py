@@ -56,7 +56,8 @@ def test_verdict_is_that_of_all_tests_of_a_fault(outcomes: tuple[str, ...], said
     assert verdict(1, *outcomes) == said
 
 
-def test_what_is_not_injected_says_why() -> None:
+def test_what_is_not_injected_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NOT_INJECTED, 29, "it cannot be done here")
     assert verdict(29) == f"not injected: {NOT_INJECTED[29]}"
     assert verdict(29, "passed").startswith("held; not injected: ")
     assert verdict(29, "failed") == "FAILED"

@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 import pytest
 from prov.constants import PROV
 from prov.model import ProvDocument
+from voprov_environment import PACKAGES, convert
 
 from osa.model.dataset import DatasetKind
 from osa.provenance.document import VOPROV, make_document
@@ -24,8 +25,6 @@ from osa.provenance.lineage import build_lineage
 from osa.records.model import MOVE_STEP, ConfigFile, FileRecord, JobIds, Software, Status, TryRecord
 
 pytestmark = pytest.mark.slow
-TOOL = Path(__file__).parents[2] / "tools" / "to_voprov.py"
-PACKAGES = ("voprov==0.0.4", "prov[xml]>=2,<3", "requests")
 START = datetime(2020, 1, 28, 9, tzinfo=UTC)
 SECTIONS = {
     "Activity": "activity",
@@ -164,16 +163,6 @@ def texts(element: dict[str, Any], prefix: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with voprov."""
-    folder = tmp_path_factory.mktemp("voprov")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return python
-
-
-@pytest.fixture(scope="module")
 def document() -> ProvDocument:
     return make_document(build_lineage(made_up_records()))
 
@@ -185,12 +174,6 @@ def written(document: ProvDocument, tmp_path: Path) -> Path:
     return path
 
 
-def convert(python: Path | str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [python, "-I", TOOL, *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
-
-
 def assert_refused(result: subprocess.CompletedProcess[str], exit_code: int, *words: str) -> None:
     """One line says what is wrong, and nothing else is said."""
     assert result.returncode == exit_code, result.stderr
@@ -200,12 +183,12 @@ def assert_refused(result: subprocess.CompletedProcess[str], exit_code: int, *wo
 
 
 def test_every_record_becomes_its_class(
-    python: Path, document: ProvDocument, written: Path, tmp_path: Path
+    voprov_python: Path, document: ProvDocument, written: Path, tmp_path: Path
 ) -> None:
     counts = count_classes(document)
     assert set(counts) == set(SECTIONS)  # what was made up has all of them
     assert (counts["Activity"], counts["ConfigFile"], counts["Parameter"]) == (11, 2, 4)
-    result = convert(python, written, "-o", tmp_path / "voprov.json")
+    result = convert(voprov_python, written, "-o", tmp_path / "voprov.json")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "".join(f"{name} {counts[name]}\n" for name in SECTIONS)
 
@@ -218,8 +201,8 @@ def test_every_record_becomes_its_class(
     assert set(made) == {"prefix", *SECTIONS.values()}
 
 
-def test_attributes_are_kept(python: Path, written: Path, tmp_path: Path) -> None:
-    assert convert(python, written, "-o", tmp_path / "voprov.json").returncode == 0
+def test_attributes_are_kept(voprov_python: Path, written: Path, tmp_path: Path) -> None:
+    assert convert(voprov_python, written, "-o", tmp_path / "voprov.json").returncode == 0
     before = json.loads(written.read_text())
     sections = json.loads((tmp_path / "voprov.json").read_text())
     made = {name: element for section in sections.values() for name, element in section.items()}
@@ -236,8 +219,8 @@ def test_attributes_are_kept(python: Path, written: Path, tmp_path: Path) -> Non
     assert all(made[relation["voprov:descriptor"]]["prov:role"] == relation["prov:role"] for relation in used)
 
 
-def test_without_output_nothing_is_written(python: Path, written: Path, tmp_path: Path) -> None:
-    assert convert(python, written).returncode == 0
+def test_without_output_nothing_is_written(voprov_python: Path, written: Path, tmp_path: Path) -> None:
+    assert convert(voprov_python, written).returncode == 0
     assert list(tmp_path.iterdir()) == [written]
 
 
@@ -296,24 +279,24 @@ def relation_without_class(content: dict[str, Any]) -> str:
     ],
 )
 def test_what_cannot_be_converted_is_told(
-    python: Path, written: Path, tmp_path: Path, tamper: Callable[[dict[str, Any]], str]
+    voprov_python: Path, written: Path, tmp_path: Path, tamper: Callable[[dict[str, Any]], str]
 ) -> None:
     content = json.loads(written.read_text())
     word = tamper(content)
     written.write_text(json.dumps(content))
-    assert_refused(convert(python, written, "-o", tmp_path / "voprov.json"), 1, word)
+    assert_refused(convert(voprov_python, written, "-o", tmp_path / "voprov.json"), 1, word)
     assert not (tmp_path / "voprov.json").exists()
 
 
 @pytest.mark.parametrize("text", ["hello", "[1]", "{}", '{"entity": 3}', '{"telescope": {"osa:a": {}}}'])
-def test_what_is_no_document_is_told(python: Path, tmp_path: Path, text: str) -> None:
+def test_what_is_no_document_is_told(voprov_python: Path, tmp_path: Path, text: str) -> None:
     path = tmp_path / "some.json"
     path.write_text(text)
-    assert_refused(convert(python, path), 2, "some.json", "JSON")
+    assert_refused(convert(voprov_python, path), 2, "some.json", "JSON")
 
 
-def test_missing_file_is_told(python: Path, tmp_path: Path) -> None:
-    assert_refused(convert(python, tmp_path / "none.json"), 2, "none.json", "No such file")
+def test_missing_file_is_told(voprov_python: Path, tmp_path: Path) -> None:
+    assert_refused(convert(voprov_python, tmp_path / "none.json"), 2, "none.json", "No such file")
 
 
 def test_environment_without_voprov_is_told(written: Path) -> None:
