@@ -1,8 +1,16 @@
 """Run all benchmarks: ``python -m benchmarks.run_all``."""
 
-from benchmarks import closing, large_night, makespan, startup, task
+from benchmarks import (
+    closing,
+    large_night,
+    makespan,
+    provenance,
+    provenance_index,
+    startup,
+    task,
+)
 
 if __name__ == "__main__":
-    for module in (task, makespan, startup, large_night, closing):
+    for module in (task, makespan, startup, large_night, closing, provenance, provenance_index):
         print(f"\n== {module.__name__}")
         module.main()

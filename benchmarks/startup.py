@@ -23,6 +23,7 @@ def main() -> None:
         "sequencer --help": command("sequencer", "--help"),
         "sequencer -s": command("sequencer", "-s", *night),
         "closer --help": command("closer", "--help"),
+        "provquery --help": command("provquery", "--help"),
     }
     rows = []
     for name, words in commands.items():
