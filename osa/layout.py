@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 
 from osa.config import ProductionSettings, Settings
@@ -132,7 +133,7 @@ class Layout:
         first = self.raw_file(run, subrun)
         name = first.name.removeprefix(f"LST-{self._tel}.1.")
         others = (first.with_name(f"LST-{self._tel}.{stream}.{name}") for stream in range(2, N_STREAMS + 1))
-        return [first, *(path for path in others if path.exists())]
+        return [first, *takewhile(Path.exists, others)]  # lstchain stops at the first that is not there
 
     @property
     def raw_pattern(self) -> re.Pattern[str]:

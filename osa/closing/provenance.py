@@ -95,16 +95,7 @@ def _file(entity: Entity) -> FileRecord:
 
 
 def _at_target(entity: Entity, move: Move) -> FileRecord:
-    return FileRecord(
-        str(entity.kind),
-        entity.kind,
-        str(move.target),
-        entity.size,
-        entity.modified,
-        entity.sha256,
-        entity.sample,
-        source=str(move.source),
-    )
+    return replace(_file(entity), path=str(move.target), source=str(move.source))
 
 
 def record_provenance(

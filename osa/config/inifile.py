@@ -121,6 +121,10 @@ class Reader:
         values = {name: self._value(section, name, item.metadata) for name, item in fields.items()}
         return kind(**values) if len(self.faults) == before else None
 
+    def _fault_of_value(self, how: Mapping[str, Any], section: str, key: str, fault: str, value: str) -> None:
+        """Take note of a fault, with what stands there unless that may be secret."""
+        self.fault(fault if how["is_secret"] else f"{value}: {fault}", section, key)
+
     def _value(self, section: str, key: str, how: Mapping[str, Any]) -> Any:
         if key not in self.own_keys(section):
             if not how["may_be_absent"]:
@@ -129,12 +133,13 @@ class Reader:
         try:
             text = self.parser.get(section, key).strip()
         except configparser.InterpolationError as error:
-            self.fault(f"cannot be filled in: {' '.join(str(error).split())}", section, key)
+            self._fault_of_value(how, section, key, "cannot be filled in", " ".join(str(error).split()))
             return None
         text = os.path.expandvars(text).strip()
         unset = _VARIABLE.search(text)
         if unset:
-            self.fault(f"environment variable {unset[0]} is not set", section, key)
+            which = "in it" if how["is_secret"] else unset[0]
+            self.fault(f"environment variable {which} is not set", section, key)
             return None
         convert = how["convert"]
         if not text:
@@ -146,14 +151,14 @@ class Reader:
             return None
         fault = _find_fault(text, may_have_lines=convert is as_steps)
         if fault:
-            self.fault(fault if how["is_secret"] else f"{text!r}: {fault}", section, key)
+            self._fault_of_value(how, section, key, fault, repr(text))
             return None
         if convert in PATHS:
             text = str(self.path.parent / expand(Path(text)))
         try:
             return convert(text)
         except ValueError as error:
-            self.fault(str(error) if how["is_secret"] else f"{text}: {error}", section, key)
+            self._fault_of_value(how, section, key, str(error), text)
             return None
 
 

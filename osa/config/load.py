@@ -74,12 +74,12 @@ def load_settings(path: Path, telescope: str) -> Settings:
         parser.read_string(text, source=str(path))
     except configparser.MissingSectionHeaderError as error:
         raise ConfigurationError(
-            f"{path}:{error.lineno}: {error.line.strip()!r} stands above the first [section]"
+            f"{path}:{error.lineno}: {_shown(error.line)!r} stands above the first [section]"
         ) from None
     except configparser.ParsingError as error:
         faults = [f"configuration file {path} cannot be read:"]
         for number, line in error.errors:
-            faults.append(f"{path}:{number}: {line} is neither a [section] nor key = value")
+            faults.append(f"{path}:{number}: {_shown(line)} is neither a [section] nor key = value")
         raise ConfigurationError("\n  ".join(faults)) from None
     reader = Reader(path, Lines(text), parser, [])
     reader.find_doubled()
@@ -105,6 +105,11 @@ def load_settings(path: Path, telescope: str) -> Settings:
         provenance=parts["PROVENANCE"],
         rules=tuple(rules),
     )
+
+
+def _shown(line: str) -> str:
+    """Show a line that cannot be read; of what may be the URL of a database only the key."""
+    return line.partition("=")[0].strip() if "://" in line else line.strip()
 
 
 def _read_parts(reader: Reader, telescope: str) -> dict[str, Any]:

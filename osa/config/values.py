@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from osa.model.job import JobState
 from osa.model.rule import Cure, Scope
@@ -55,8 +56,9 @@ _MEMORY = re.compile(r"(\d{1,9}(?:\.\d+)?)\s*(MB|GB)", re.IGNORECASE)
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _DATABASE_URL = re.compile(
-    r"(?:mysql|mariadb)(?:\+[a-z]+)?://(?P<account>[^/@]*@)?[^/@]+/[A-Za-z0-9_]+(?:\?.*)?"
+    r"(?:mysql|mariadb)(?:\+[a-z]+)?://(?P<account>[^/@]*@)?[^/@?]+/[A-Za-z0-9_]+(?:\?(?P<options>.*))?"
 )
+_PASSWORDS = frozenset({"password", "passwd"})
 _LARGEST_FACTOR = 100
 _MB_PER_GB = 1024
 
@@ -238,7 +240,8 @@ def as_database_url(text: str) -> str:
     match = _DATABASE_URL.fullmatch(text)
     if match is None:
         raise ValueError("wants a URL such as mysql+pymysql://osa@localhost/osa")
-    if ":" in (match["account"] or ""):
+    options = {name.lower() for name, _ in parse_qsl(match["options"] or "", keep_blank_values=True)}
+    if ":" in (match["account"] or "") or options & _PASSWORDS:
         raise ValueError("must hold no password: put it into a file that only you can read, and name that")
     return text
 

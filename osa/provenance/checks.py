@@ -17,6 +17,7 @@ from prov.model import (
     ProvDocument,
     ProvElement,
     ProvGeneration,
+    ProvRecord,
     ProvRelation,
     ProvUsage,
 )
@@ -73,6 +74,10 @@ def check_round_trip(document: ProvDocument, text: str) -> list[str]:
     if ProvDocument.deserialize(content=text, format="json") == document:
         return []
     return ["what is read back from the JSON differs from what was written"]
+
+
+_Source = tuple[str, object, object]
+"""Kind, run and sub-run of a file."""
 
 
 @dataclass(frozen=True)
@@ -151,37 +156,43 @@ class _Look:
             yield f"it goes round in a circle: {' -> '.join(map(str, error.args[1]))}"
 
     def incomplete(self, product: DatasetKind, needed: Iterable[DatasetKind]) -> Iterator[str]:
-        """Name products that do not come from all that they should."""
-        reached: dict[QualifiedName, frozenset[str]] = {}
+        """Name products that do not come from all that they should, the raw data of their own sub-run."""
+        reached: dict[QualifiedName, frozenset[_Source]] = {}
         for identifier in self.elements:
-            if self._kind(identifier) != product or self._attribute(identifier, "run") is None:
+            if self._kind(identifier) != product or identifier not in self.makers:
                 continue
-            if self._attribute(identifier, "size") is None or identifier not in self.makers:
-                continue
-            kinds = self._kinds_before(identifier, reached)
+            sources = self._sources(identifier, reached)
+            kinds = {kind for kind, _, _ in sources}
             missing = [str(kind) for kind in needed if kind not in kinds]
+            run, subrun = self._attribute(identifier, "run"), self._attribute(identifier, "subrun")
+            raw = str(DatasetKind.R0)
+            if raw in kinds and subrun is not None and (raw, run, subrun) not in sources:
+                missing.append("R0 of its own")
             if missing:
                 yield f"{self._name(identifier)} is told to come from no {', no '.join(missing)}"
 
-    def _kinds_before(
-        self, entity: QualifiedName, known: dict[QualifiedName, frozenset[str]]
-    ) -> frozenset[str]:
-        """Collect the kinds of all that a file was made from; chains are a handful of steps long."""
+    def _sources(
+        self, entity: QualifiedName, known: dict[QualifiedName, frozenset[_Source]]
+    ) -> frozenset[_Source]:
+        """Collect all that a file was made from, by kind, run and sub-run; chains are a few steps long."""
         if entity not in known:
             known[entity] = frozenset()  # a circle, which is told elsewhere, ends here
-            kinds: set[str] = set()
+            found: set[_Source] = set()
             for activity in self.makers.get(entity, ()):
                 for read in self.read[activity]:
-                    kinds |= {self._kind(read)} | self._kinds_before(read, known)
-            known[entity] = frozenset(kinds)
+                    found.add(
+                        (self._kind(read), self._attribute(read, "run"), self._attribute(read, "subrun"))
+                    )
+                    found |= self._sources(read, known)
+            known[entity] = frozenset(found)
         return known[entity]
 
     def _kind(self, identifier: QualifiedName) -> str:
         kind = self._attribute(identifier, "kind")
         if kind is not None:
             return str(kind)
-        types = self.elements[identifier].get_asserted_types() if identifier in self.elements else ()
-        return str(DatasetKind.CONFIGURATION) if any(t.localpart == "ConfigFile" for t in types) else ""
+        types = _types(self.elements[identifier]) if identifier in self.elements else ()
+        return str(DatasetKind.CONFIGURATION) if "ConfigFile" in types else ""
 
     def _attribute(self, identifier: QualifiedName, name: str) -> object:
         element = self.elements.get(identifier)
@@ -207,7 +218,12 @@ def _time_of(relation: ProvRelation) -> datetime | None:
 
 
 def _is_configuration(relation: ProvRelation) -> bool:
-    return any(kind.localpart == "ConfigurationRelation" for kind in relation.get_asserted_types())
+    return "ConfigurationRelation" in _types(relation)
+
+
+def _types(record: ProvRecord) -> frozenset[str]:
+    """Name the types that a record is said to be of, without their namespaces."""
+    return frozenset(str(getattr(kind, "localpart", kind)) for kind in record.get_asserted_types())
 
 
 def check_disk(entities: Iterable[Entity], *, full: bool = False) -> Iterator[str]:
@@ -239,4 +255,6 @@ def _compare(entity: Entity, *, full: bool) -> str | None:
         return f"{path} is not there"
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}"
+    except ValueError as error:  # a path with a NUL is no path
+        return f"{str(path)!r} cannot be read: {error}"
     return f"{path} has changed since it was recorded"

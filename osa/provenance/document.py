@@ -9,6 +9,7 @@ package ``voprov`` maps them: descriptions, parameters and configuration files a
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ VOPROV = Namespace("voprov", "http://www.ivoa.net/documents/ProvenanceDM/index.h
 _TYPE, _ROLE, _LOCATION, _LABEL = PROV["type"], PROV["role"], PROV["location"], PROV["label"]
 _NAME, _VALUE = VOPROV["name"], VOPROV["value"]
 _COLLABORATION = OSA["CTAO-LST-collaboration"]
+_NO_WORD = re.compile(r"[^A-Za-z0-9._-]")
 _HEX = 32
 """Digits of a hash in an identifier: 128 bits, as a UUID has."""
 
@@ -61,6 +63,12 @@ def make_document(lineage: Lineage) -> ProvDocument:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:_HEX]
+
+
+def _word(text: str) -> str:
+    """Make of a name what every notation of PROV takes in an identifier; no two names become one."""
+    word = _NO_WORD.sub("-", text)
+    return word if word == text else f"{word}-{_hash(text)}"
 
 
 def _known(values: Attributes) -> Attributes:
@@ -184,7 +192,7 @@ class _Writer:
         )
 
     def _agent(self, record: TryRecord) -> QualifiedName:
-        identifier = OSA[f"software-{record.package}-{record.version}"]
+        identifier = OSA[f"software-{_word(record.package)}-{_word(record.version)}"]
         if identifier not in self._written:
             self._written.add(identifier)
             self.document.agent(
@@ -201,7 +209,7 @@ class _Writer:
     def _activity_description(self, record: TryRecord) -> QualifiedName:
         known = describe_step(record.step)
         return self._element(
-            OSA[f"description-{record.step}-{record.package}-{record.version}"],
+            OSA[f"description-{_word(record.step)}-{_word(record.package)}-{_word(record.version)}"],
             {
                 _TYPE: VOPROV["ActivityDescription"],
                 _NAME: known.title,

@@ -79,7 +79,12 @@ def _column(values: Iterable[Any]) -> MaskedColumn:
     mask = [value is None for value in column]
     if any(isinstance(value, int) for value in column):
         return MaskedColumn([0 if value is None else value for value in column], mask=mask)
-    return MaskedColumn(["" if value is None else str(value) for value in column], mask=mask)
+    return MaskedColumn(["" if value is None else _text(value) for value in column], mask=mask)
+
+
+def _text(value: Any) -> str:
+    """Write what XML can hold."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def _time(when: datetime | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -109,7 +109,8 @@ def graph_text(lineage: Lineage, title: str, *, detail: bool = False) -> str:
         graph.add_edge(
             pydot.Edge(numbers[start], numbers[end], arrowsize="0.7", style=style, color=_quoted("#424242"))
         )
-    graph.add_node(_legend(set(classes.values())))
+    if classes:
+        graph.add_node(_legend(set(classes.values())))
     return str(graph.to_string())
 
 
@@ -215,12 +216,12 @@ def _activity_label(node: _Node) -> list[str]:
 
 def _common_parameters(tries: Iterable[TryRecord]) -> Mapping[str, str]:
     """Take the parameters that all tries had; plain switches tell a person nothing."""
-    values: dict[str, set[str]] = defaultdict(set)
-    tries = list(tries)
-    for record in tries:
-        for name, value in record.parameters.items():
-            values[name].add(value)
-    return {name: next(iter(found)) for name, found in values.items() if len(found) == 1 and found != {"yes"}}
+    first, *others = tries
+    return {
+        name: value
+        for name, value in first.parameters.items()
+        if value != "yes" and all(record.parameters.get(name) == value for record in others)
+    }
 
 
 def _size(size: float) -> str:
@@ -236,7 +237,7 @@ def _size(size: float) -> str:
 
 def _box(name: str, lines: Iterable[str], node_class: NodeClass) -> pydot.Node:
     title, *rest = (part for line in lines for part in _wrapped(line))
-    text = "<BR/>".join([f"<B>{html.escape(title)}</B>", *map(html.escape, rest)])
+    text = "<BR/>".join([f"<B>{_escaped(title)}</B>", *map(_escaped, rest)])
     return pydot.Node(
         name,
         label=f"<{text}>",
@@ -274,7 +275,16 @@ def _legend(classes: set[NodeClass]) -> pydot.Node:
     return pydot.Node("legend", label=f"<{table}>", shape="plain", fontname=_FONT, fontsize="10")
 
 
+def _escaped(text: str) -> str:
+    """Write text so that it stands in the picture as it is, whatever it holds.
+
+    Graphviz takes labels for XML, and a backslash, however it is written, for the beginning of what it
+    replaces: a slash stands in for it.
+    """
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return html.escape(printable).replace("\\", "/") or " "
+
+
 def _quoted(text: str) -> str:
-    """Write text so that it stands in the picture as it is, whatever it holds."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
-    return f'"{escaped}"'
+    """Write text as a word of Graphviz' language."""
+    return f'"{_escaped(text)}"'

@@ -189,26 +189,19 @@ class _Builder:
 
     def add_outputs(self, record: TryRecord) -> None:
         """Take in what a try made or moved."""
-        for item in record.outputs:
+        for number, item in enumerate(record.outputs):
             if record.step == MOVE_STEP:
                 self._move(item, record)
             else:
-                self._make(item, record)
+                self._make(item, record, number)
 
-    def _make(self, item: FileRecord, record: TryRecord) -> None:
+    def _make(self, item: FileRecord, record: TryRecord, number: int) -> None:
         name = item.name.encode(errors="backslashreplace").decode()  # names of files are bytes
-        entity_id = str(uuid.uuid5(uuid.UUID(record.id), name))
+        entity_id = str(uuid.uuid5(uuid.UUID(record.id), f"{number} {name}"))
         self._replace(item.path, record.ended)
         self._at[item.path] = entity_id
-        self.entities[entity_id] = Entity(
-            id=entity_id,
-            kind=item.kind,
-            name=item.name,
-            location=item.path,
-            size=item.size,
-            modified=item.modified,
-            sha256=item.sha256,
-            sample=item.sample,
+        self.entities[entity_id] = replace(
+            _as_entity(entity_id, item),
             night=record.night,
             run=record.run,
             subrun=record.subrun,
@@ -252,36 +245,29 @@ class _Builder:
         content = _content(item)
         if content is None:
             return None
-        made = self._made_before(self._with_content.get(content, ()), item.name, record)
+        made = self._made_before(self._with_content.get(content, ()), item, record)
         if made is not None:
             return made
         entity_id = _external(content, item.kind)
         if entity_id not in self.entities:
             raw = _RAW_NAME.search(item.name) if item.kind is DatasetKind.R0 else None
-            self.entities[entity_id] = Entity(
-                id=entity_id,
-                kind=item.kind,
-                name=item.name,
-                location=item.path,
-                size=item.size,
-                modified=item.modified,
-                sha256=item.sha256,
-                sample=item.sample,
+            self.entities[entity_id] = replace(
+                _as_entity(entity_id, item),
                 run=int(raw["run"]) if raw else None,
                 subrun=int(raw["subrun"]) if raw else None,
             )
         return entity_id
 
-    def _made_before(self, entity_ids: Collection[str], name: str, record: TryRecord) -> str | None:
-        """Choose among files of the same content: of that name, and the latest made before the try."""
-        candidates = [self.entities[entity_id] for entity_id in entity_ids]
-        candidates = [entity for entity in candidates if entity.made_by != record.id]
-        if not candidates:
-            return None
-        named = [entity for entity in candidates if entity.name == name] or candidates
-        # Clocks of nodes differ a little: where all seem to come later, the earliest is meant.
-        before = [entity for entity in named if entity.made_at and entity.made_at <= record.started]
-        return before[-1].id if before else named[0].id
+    def _made_before(self, entity_ids: Collection[str], item: FileRecord, record: TryRecord) -> str | None:
+        """Choose among what was made with the same content: by name, and then the latest before the try."""
+        made = [self.entities[entity_id] for entity_id in entity_ids]
+        same = [entity for entity in made if entity.kind is item.kind and entity.made_by != record.id]
+        named = [entity for entity in same if entity.name == item.name]
+        before = [e for e in named or same if e.made_at and e.made_at <= record.started]
+        if before:
+            return before[-1].id
+        # Clocks of nodes differ a little: where all of that name seem to come later, the earliest is meant.
+        return named[0].id if named else None
 
     def _configured(self, config: ConfigFile) -> str | None:
         if config.sha256 is None:
@@ -297,6 +283,19 @@ class _Builder:
                 archived=config.archived,
             )
         return entity_id
+
+
+def _as_entity(entity_id: str, item: FileRecord) -> Entity:
+    return Entity(
+        id=entity_id,
+        kind=item.kind,
+        name=item.name,
+        location=item.path,
+        size=item.size,
+        modified=item.modified,
+        sha256=item.sha256,
+        sample=item.sample,
+    )
 
 
 def _external(content: str, kind: DatasetKind) -> str:

@@ -14,6 +14,7 @@ from osa.records.model import JobIds
 
 __all__ = ["account", "installed_software", "job_ids", "main_versions"]
 
+_MOST_DIGITS = 12
 _MAIN = ("lst-osa", "lstchain", "ctapipe", "ctapipe_io_lst", "protozfits", "numpy")
 
 
@@ -51,7 +52,7 @@ def job_ids(environment: Mapping[str, str]) -> JobIds:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+    return int(text) if text and text.isdecimal() and len(text) < _MOST_DIGITS else None
 
 
 def account() -> str:

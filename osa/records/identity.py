@@ -115,7 +115,7 @@ class Identifier:
         return digest
 
     def _note(self, path: Path) -> Path:
-        return self.store / f"{hashlib.sha256(str(path).encode()).hexdigest()}.json"
+        return self.store / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
 
     def _recall(self, path: Path) -> tuple[_Stamp, str] | None:
         with suppress(OSError, ValueError, KeyError, TypeError):

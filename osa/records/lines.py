@@ -7,11 +7,12 @@ A line that was cut short or cannot be read tells nothing, and is passed over.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from osa.model.dataset import DatasetKind
 from osa.records.model import ConfigFile, FileRecord, JobIds, Software, Status, TryRecord
@@ -20,6 +21,8 @@ from osa.system.files import append_line
 __all__ = ["append_begin", "append_end", "begin_line", "end_line", "parse_records", "read_records"]
 
 _FORMAT = 1
+
+T = TypeVar("T")
 
 
 def append_begin(path: Path, record: TryRecord) -> None:
@@ -118,7 +121,7 @@ def parse_records(lines: Iterable[str]) -> tuple[TryRecord, ...]:
                 begun.setdefault(values["begin"], _begun(values))
             elif (record := begun.get(values["end"])) is not None and record.ended is None:
                 begun[record.id] = _ended(record, values)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
     return tuple(begun.values())
 
@@ -134,6 +137,8 @@ def _parse(line: str) -> dict[str, Any] | None:
 
 
 def _begun(values: Mapping[str, Any]) -> TryRecord:
+    if str(uuid.UUID(values["begin"])) != values["begin"]:
+        raise ValueError(f"{values['begin']} is not how a UUID is written")
     return TryRecord(
         id=values["begin"],
         telescope=str(values["telescope"]),
@@ -146,14 +151,14 @@ def _begun(values: Mapping[str, Any]) -> TryRecord:
         prod_id=str(values["prod_id"]),
         started=_read_time(values["started"]),
         inputs=_read_files(values["inputs"]),
-        configuration=tuple(ConfigFile(**item) for item in values["configuration"]),
+        configuration=tuple(map(_read_config, values["configuration"])),
         parameters={str(key): str(value) for key, value in values["parameters"].items()},
         software=Software(
             {str(k): str(v) for k, v in values["versions"].items()}, str(values["environment"])
         ),
         host=str(values["host"]),
         user=str(values["user"]),
-        job=JobIds(**values["job"]),
+        job=_read_job(values["job"]),
     )
 
 
@@ -172,7 +177,47 @@ def _ended(record: TryRecord, values: Mapping[str, Any]) -> TryRecord:
 
 
 def _read_files(items: Iterable[Mapping[str, Any]]) -> tuple[FileRecord, ...]:
-    return tuple(FileRecord(**{**item, "kind": DatasetKind(item["kind"])}) for item in items)
+    return tuple(map(_read_file, items))
+
+
+def _read_file(values: Mapping[str, Any]) -> FileRecord:
+    return FileRecord(
+        role=_typed(values["role"], str),
+        kind=DatasetKind(values["kind"]),
+        path=_typed(values["path"], str),
+        size=_optional(values.get("size"), int),
+        modified=_optional(values.get("modified"), int),
+        sha256=_optional(values.get("sha256"), str),
+        sample=_optional(values.get("sample"), str),
+        source=_optional(values.get("source"), str),
+    )
+
+
+def _read_config(values: Mapping[str, Any]) -> ConfigFile:
+    return ConfigFile(
+        name=_typed(values["name"], str),
+        path=_typed(values["path"], str),
+        sha256=_optional(values.get("sha256"), str),
+        archived=_optional(values.get("archived"), str),
+    )
+
+
+def _read_job(values: Mapping[str, Any]) -> JobIds:
+    return JobIds(
+        job=_optional(values["job"], str),
+        task=_optional(values["task"], int),
+        restart=_optional(values["restart"], int),
+    )
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def _optional(value: Any, kind: type[T]) -> T | None:
+    return None if value is None else _typed(value, kind)
 
 
 def _read_time(text: str) -> datetime:

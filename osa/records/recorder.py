@@ -125,10 +125,12 @@ class Recorder:
         try:
             yield
         except OSError as error:
-            what = f"no provenance of {step} of {self.path.stem}: {error}"
-            self.say(what)
-            with suppress(OSError):
-                note_incidence(self.layout, f"{what[0].upper()}{what[1:]}.")
+            self._tell(f"no provenance of {step} of {self.path.stem}: {error}")
+
+    def _tell(self, what: str) -> None:
+        self.say(what)
+        with suppress(OSError):
+            note_incidence(self.layout, f"{what[0].upper()}{what[1:]}.")
 
     def _configured(self, name: str, path: Path) -> ConfigFile:
         try:
@@ -142,13 +144,23 @@ class Recorder:
         digest, _ = self._archive("software.txt", installed_software().encode())
         return Software(main_versions(), digest)
 
-    def _archive(self, name: str, content: bytes) -> tuple[str, str]:
-        """Keep a copy of a small file, once for each content; gives its hash and the name of the copy."""
+    def _archive(self, name: str, content: bytes) -> tuple[str, str | None]:
+        """Keep a copy of a small file, once for each content.
+
+        Returns
+        -------
+        tuple of (str, str or None)
+            Hash of the content, and name of the copy; None where it could not be made.
+        """
         digest = hashlib.sha256(content).hexdigest()
         copy = self.layout.archive_dir / f"{digest}.{name}"
-        if not copy.exists():
-            with suppress(FileExistsError):  # another task was quicker
+        try:
+            if not copy.exists():
                 create_bytes(copy, content)
+        except OSError as error:
+            if not copy.is_file():  # else another task was quicker
+                self._tell(f"no copy of {name} of {self.path.stem}: {error}")
+                return digest, None
         return digest, copy.name
 
 
@@ -175,8 +187,8 @@ class Attempt:
         if self.recorder is None or self.record is None:
             return ()
         found: list[FileRecord] = []
-        with self.recorder.guarded(self.record.step):
-            for role, kind, made, final in files:
+        for role, kind, made, final in files:
+            with self.recorder.guarded(self.record.step):
                 found.append(self.recorder.identifier.identify(role, kind, made, final=final))
         return tuple(found)
 

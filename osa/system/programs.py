@@ -36,8 +36,10 @@ def filter_through(command: Sequence[str], data: bytes, *, seconds: float) -> by
         done = subprocess.run(command, input=data, capture_output=True, timeout=seconds, check=False)
     except FileNotFoundError:
         raise MissingServiceError(f"the program {name} is not installed, or not on the PATH") from None
+    except OSError as error:
+        raise MissingServiceError(f"the program {name} cannot be run: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise OsaError(f"{name} took longer than {seconds:.0f} s and was stopped") from None
+        raise OsaError(f"{name} took longer than {seconds:g} s and was stopped") from None
     if done.returncode != 0:
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
         said = " ".join(done.stderr.decode(errors="replace").split())[-_SAID:]
