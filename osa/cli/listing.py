@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-__all__ = ["print_json", "print_rows"]
+__all__ = ["one_line", "print_json", "print_rows"]
 
 _GAP = "  "
 _NOTHING = "-"
@@ -32,7 +32,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool, stream: Text
     elif rows and stream.isatty():
         _print_table(rows, stream)
     elif rows:
-        cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+        cells = [list(rows[0]), *([one_line(value) for value in row.values()] for row in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         for line in cells:
             padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -44,7 +44,7 @@ def print_json(values: object, stream: TextIO | None = None) -> None:
     print(json.dumps(values, indent=2, default=str), file=stream or sys.stdout)
 
 
-def _cell(value: Any) -> str:
+def one_line(value: Any) -> str:
     """Write a value on one line."""
     if value is None or value == "":
         return _NOTHING
@@ -61,6 +61,6 @@ def _print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
     for head in rows[0]:
         table.add_column(head, overflow="fold")
     for row in rows:
-        cells = (_cell(value) for value in row.values())
+        cells = (one_line(value) for value in row.values())
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
     Console(file=stream, highlight=False).print(table)

@@ -60,6 +60,10 @@ def _parser() -> Parser:
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
+    if arguments.output is not None and (arguments.index_only or arguments.rebuild_index):
+        raise InputError("-o says where documents go: it does not go with what writes none")
+    if arguments.rebuild_index and arguments.runs:
+        raise InputError("--rebuild-index takes in all nights: it does not go with RUN")
     layout = open_night(arguments)
     if arguments.rebuild_index:
         return _rebuild(layout.settings)
@@ -93,7 +97,7 @@ def _write(
         for count, sequence in enumerate(chosen):
             bar.update("writing provenance", count, len(chosen))
             lineage = lineage_of_sequence(layout, plan, sequence)
-            if not lineage.tries:
+            if all(record.run != sequence.run for record in lineage.tries.values()):
                 faults.append(f"{sequence.name}: there are no records of it")
                 continue
             written = write_documents(
@@ -124,10 +128,13 @@ def _index(layout: Layout, plan: NightPlan) -> None:
 
 def _rebuild(settings: Settings) -> ExitCode:
     from osa.cli.progress import StageBar
+    from osa.config import load_settings, telescope_names
     from osa.database.index import rebuild_index
 
+    names = [name for name in telescope_names(settings.path) if name != settings.telescope_name]
+    telescopes = [settings, *(load_settings(settings.path, name) for name in names)]
     with StageBar() as bar:
-        nights = rebuild_index(settings, lambda done, total: bar.update("indexing nights", done, total))
+        nights = rebuild_index(telescopes, lambda done, total: bar.update("indexing nights", done, total))
     note(f"{len(nights)} night(s) are in the index")
     return ExitCode.DONE
 

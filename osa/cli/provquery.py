@@ -20,6 +20,7 @@ from osa.errors import ExitCode
 
 __all__ = ["main"]
 
+_MOST_DIGITS = 9
 FORMATS = ("json", "provn", "votable", "pdf")
 
 EXAMPLES = """\
@@ -45,7 +46,7 @@ def _as_version(text: str) -> tuple[str, str]:
 
 
 def _as_count(text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number")
     return int(text)
 
@@ -83,7 +84,9 @@ def _add(verbs: _Verbs, name: str, text: str, *, as_json: bool = True) -> argpar
     parser.set_defaults(question=name)
     add_config_option(parser)
     add_telescope_option(parser)
-    parser.add_argument("-v", "--verbose", action="store_true", help="errors come with a traceback")
+    # Suppressed, so that it does not undo one that stands before the question.
+    text = "errors come with a traceback"
+    parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=text)
     if as_json:
         parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     return parser

@@ -14,6 +14,7 @@ from osa.errors import OsaError
 from osa.layout import Layout
 from osa.model.run import run_tag
 from osa.provenance.sources import records_of_run
+from osa.records.model import TryRecord
 from osa.records.recorder import Recorder
 from osa.steps.environment import prepare_environment
 from osa.steps.runner import StepRunner, products_are_whole
@@ -76,11 +77,19 @@ def _scratch_dir(folder: Path) -> Path:
     return folder / ".unfinished"
 
 
+def _records(layout: Layout, run: int) -> tuple[TryRecord, ...]:
+    """Read what is recorded of a run; what cannot be read is told where provenance is written."""
+    try:
+        return records_of_run(layout, run)
+    except OSError:
+        return ()
+
+
 def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]) -> str | None:
     log = layout.log_dir / f"{merge.step.name}_{run_tag(merge.run)}.log"
     recorder = Recorder(layout, merge.run, None)
-    for record in records_of_run(layout, merge.run):
-        recorder.identifier.learn(record.outputs)  # what is merged need not be read once more
+    made = [item for record in _records(layout, merge.run) for item in record.outputs]
+    recorder.identifier.learn(made)  # what is merged need not be read once more
     runner = StepRunner(
         run=merge.run,
         subrun=None,
@@ -94,7 +103,9 @@ def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable
         recorder=recorder,
     )
     try:
-        if not products_are_whole(merge.step):
+        # One that is there without a record was killed in between: made again, it has one.
+        is_recorded = {str(p.final) for p in merge.step.products} <= {item.path for item in made}
+        if not (is_recorded and products_are_whole(merge.step)):
             runner.execute(merge.step)
     except OsaError as error:
         return f"{error} (see {log})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from osa.closing.actions import Move, all_moves
@@ -14,7 +15,13 @@ from osa.model.sequence import NightPlan, Sequence, SequenceKind
 from osa.nightstate import SequenceState
 from osa.provenance.checks import check_disk
 from osa.provenance.lineage import Entity, Lineage
-from osa.provenance.publish import keep_records, lineage_of_sequence, wants_graphs, write_documents
+from osa.provenance.publish import (
+    keep_borrowed_records,
+    keep_records,
+    lineage_of_sequence,
+    wants_graphs,
+    write_documents,
+)
 from osa.records.model import MOVE_STEP, FileRecord
 from osa.records.recorder import Attempt, Recorder
 from osa.steps.step import OSA
@@ -41,7 +48,17 @@ class MoveRecord:
     def begin(
         cls, layout: Layout, plan: NightPlan, sequence: Sequence, moves: Iterable[Move]
     ) -> MoveRecord | None:
-        """Write down that moves begin; None where there is nothing to be written."""
+        """Write down that moves begin; None where there is nothing to be written, or that cannot be."""
+        try:
+            return cls._begin(layout, plan, sequence, moves)
+        except OSError as error:
+            _note_unrecorded(layout, sequence, error)
+            return None
+
+    @classmethod
+    def _begin(
+        cls, layout: Layout, plan: NightPlan, sequence: Sequence, moves: Iterable[Move]
+    ) -> MoveRecord | None:
         targets = {str(move.source): str(move.target) for move in moves}
         lineage = lineage_of_sequence(layout, plan, sequence)
         moved = list(_moved(layout, sequence, lineage))
@@ -59,13 +76,21 @@ class MoveRecord:
 
     def done(self) -> None:
         """Write down where the files are now."""
-        lineage = lineage_of_sequence(self.layout, self.plan, self.sequence)
-        moved = _moved(self.layout, self.sequence, lineage)
-        self.attempt.done(_at_target(entity, move) for entity, move in moved)
+        try:
+            lineage = lineage_of_sequence(self.layout, self.plan, self.sequence)
+            moved = list(_moved(self.layout, self.sequence, lineage))
+        except OSError as error:
+            _note_unrecorded(self.layout, self.sequence, error)
+        else:
+            self.attempt.done(_at_target(entity, move) for entity, move in moved)
 
     def failed(self, reason: str) -> None:
         """Write down that not all was moved; what was is recorded by the next that succeeds."""
         self.attempt.failed(None, reason)
+
+
+def _note_unrecorded(layout: Layout, sequence: Sequence, error: OSError) -> None:
+    note_incidence(layout, f"Moves of {sequence.name} could not be recorded: {error}.")
 
 
 def _current(lineage: Lineage) -> Iterator[Entity]:
@@ -123,6 +148,8 @@ def record_provenance(
     graphs = wants_graphs(layout)
     if not graphs and layout.settings.provenance.graphs == "auto":
         note_incidence(layout, "No graphs of the provenance: Graphviz is not installed.")
+    with suppress(OSError):  # told below
+        keep_borrowed_records(layout, plan)
     for count, state in enumerate(states, start=1):
         try:
             for fault in _record_sequence(layout, plan, state, graphs=graphs):

@@ -4,7 +4,7 @@ All faults of a file are reported together, each with file, line, section and ke
 anything is done. Nothing is read when this package is imported.
 """
 
-from osa.config.load import find_configuration, load_settings
+from osa.config.load import find_configuration, load_settings, telescope_names
 from osa.config.settings import (
     JobSettings,
     LocalSettings,
@@ -25,4 +25,5 @@ __all__ = [
     "TelescopeSettings",
     "find_configuration",
     "load_settings",
+    "telescope_names",
 ]

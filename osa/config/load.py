@@ -14,7 +14,7 @@ from osa.config.settings import SECTIONS, RuleSettings, Settings, TelescopeSetti
 from osa.errors import ConfigurationError
 from osa.model.rule import Rule
 
-__all__ = ["find_configuration", "load_settings"]
+__all__ = ["find_configuration", "load_settings", "telescope_names"]
 
 _RULE = re.compile(r"RULE (?P<name>[A-Za-z0-9][A-Za-z0-9 ._-]*)")
 _TELESCOPE = re.compile(r"[A-Z][A-Za-z]*\d+")
@@ -105,6 +105,13 @@ def load_settings(path: Path, telescope: str) -> Settings:
         provenance=parts["PROVENANCE"],
         rules=tuple(rules),
     )
+
+
+def telescope_names(path: Path) -> tuple[str, ...]:
+    """Name the telescopes of a configuration file that was read before."""
+    parser = configparser.ConfigParser(strict=False)
+    parser.read_string(path.read_text(encoding="utf-8-sig"))
+    return tuple(name for name in parser.sections() if name not in SECTIONS and _TELESCOPE.fullmatch(name))
 
 
 def _shown(line: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-from osa.config import Settings
+from osa.config import ProductionSettings, Settings
+from osa.config.values import as_name
 from osa.database.engine import Database, open_database, open_empty
 from osa.database.ingest import ingest_lineage
 from osa.database.state import ingest_state
@@ -47,6 +50,8 @@ def index_night(
     records = records_of_night(layout)
     if plan is not None:
         records = merge_tries(calibration_records(layout, plan), records)
+    if layout.night_finished.exists():  # the flags of its sequences may be gone
+        states = [replace(state, closed=True) for state in states]
     lineage = build_lineage(records)
     with database.transaction() as connection:
         changes = ingest_lineage(connection, lineage, layout.settings.production.prod_id)
@@ -55,44 +60,55 @@ def index_night(
     return changes
 
 
-def rebuild_index(settings: Settings, on_done: Progress = lambda *_: None) -> list[Night]:
-    """Make the index anew from the records of all nights that are there.
+def rebuild_index(telescopes: Sequence[Settings], on_done: Progress = lambda *_: None) -> list[Layout]:
+    """Make the index anew from the records of all nights that are there, of all productions.
 
     Parameters
     ----------
-    settings : Settings
-        Where nights and index are.
+    telescopes : sequence of Settings
+        Where nights and index are, for each telescope.
     on_done : callable
         Told how many nights are in it, and of how many.
 
     Returns
     -------
-    list of Night
+    list of Layout
         The nights.
     """
-    nights = list(nights_with_records(settings))
-    database = open_empty(settings.provenance)
-    for count, night in enumerate(nights, start=1):
-        layout = Layout(settings, night)
+    layouts = [layout for settings in telescopes for layout in nights_with_records(settings)]
+    database = open_empty(telescopes[0].provenance)
+    for count, layout in enumerate(layouts, start=1):
         plan, states = None, tuple[SequenceState, ...]()
-        with suppress(InputError):  # the night summary is gone: the records tell enough
-            plan = plan_night(layout)
-            states = read_night_state(layout, plan, ())
+        if layout.settings in telescopes:  # of other productions the sequences may have been others
+            with suppress(InputError):  # the night summary is gone: the records tell enough
+                plan = plan_night(layout)
+                states = read_night_state(layout, plan, ())
         index_night(database, layout, plan, states)
-        on_done(count, len(nights))
-    return nights
+        on_done(count, len(layouts))
+    return layouts
 
 
-def nights_with_records(settings: Settings) -> Iterator[Night]:
-    """Find the nights of which there are records, in work or with final products."""
+def nights_with_records(settings: Settings) -> Iterator[Layout]:
+    """Find the nights of which there are records, in work or with final products, of any production."""
+    configured = frozenset(vars(settings.production).values())
+    for night, productions in sorted(_folders(settings).items()):
+        others = sorted(name for name in productions if name not in configured)
+        for each in (settings, *(_of_production(settings, name) for name in others)):
+            layout = Layout(each, night)
+            if records_of_night(layout):
+                yield layout
+
+
+def _folders(settings: Settings) -> dict[Night, set[str]]:
+    """Name the folders of productions below those of nights."""
     telescope = settings.telescope
-    folders = (telescope.analysis_dir, telescope.calibration_dir, telescope.dl1_dir, telescope.dl2_dir)
-    found = set()
-    for folder in folders:
-        with suppress(FileNotFoundError):
-            for path in folder.iterdir():
-                with suppress(ValueError):
-                    found.add(Night.parse(path.name))
-    for night in sorted(found):
-        if records_of_night(Layout(settings, night)):
-            yield night
+    found: dict[Night, set[str]] = defaultdict(set)
+    for folder in (telescope.analysis_dir, telescope.calibration_dir, telescope.dl1_dir, telescope.dl2_dir):
+        for path in folder.glob("*/*/"):
+            with suppress(ValueError):
+                found[Night.parse(path.parent.name)].add(as_name(path.name))
+    return found
+
+
+def _of_production(settings: Settings, name: str) -> Settings:
+    return replace(settings, production=ProductionSettings(name, name, name, name))

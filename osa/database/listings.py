@@ -75,7 +75,11 @@ class NightCounts:
 
 
 def find_by_version(
-    connection: Connection, name: str, version: str, limit: int | None = LIMIT
+    connection: Connection,
+    name: str,
+    version: str,
+    kind: DatasetKind | None = None,
+    limit: int | None = LIMIT,
 ) -> list[Product]:
     """List products that were made with a version of a package.
 
@@ -85,6 +89,8 @@ def find_by_version(
         In a transaction.
     name, version : str
         Any package whose version is recorded.
+    kind : DatasetKind or None
+        What they hold; None for all.
     limit : int or None
         The most that are listed: the last that came into the index.
     """
@@ -93,11 +99,14 @@ def find_by_version(
     )
     found = []
     for software_id in connection.execute(query).scalars().all():
-        found += _latest(connection, _select_products(tries.c.software_id == software_id), tries.c.id, limit)
+        query = _select_products(tries.c.software_id == software_id, kind)
+        found += _latest(connection, query, tries.c.id, limit)
     return _newest(found, limit)
 
 
-def find_by_configuration(connection: Connection, text: str, limit: int | None = LIMIT) -> list[Product]:
+def find_by_configuration(
+    connection: Connection, text: str, kind: DatasetKind | None = None, limit: int | None = LIMIT
+) -> list[Product]:
     """List products of tries that were given a configuration file.
 
     Parameters
@@ -106,6 +115,8 @@ def find_by_configuration(connection: Connection, text: str, limit: int | None =
         In a transaction.
     text : str
         Hash of the file or its beginning, or its name.
+    kind : DatasetKind or None
+        What they hold; None for all.
     limit : int or None
         The most that are listed: the last that came into the index.
 
@@ -116,7 +127,7 @@ def find_by_configuration(connection: Connection, text: str, limit: int | None =
     """
     found = []
     for entity_id in _configurations(connection, text):
-        given = _select_products(and_(uses.c.entity_id == entity_id, uses.c.is_configuration))
+        given = _select_products(and_(uses.c.entity_id == entity_id, uses.c.is_configuration), kind)
         given = given.join(uses, uses.c.try_id == tries.c.id)
         found += _latest(connection, given, uses.c.try_id, limit)
     return _newest(found, limit)
@@ -141,10 +152,15 @@ def _keys_of_configurations(connection: Connection, condition: ColumnElement[boo
 
 
 def find_by_night(
-    connection: Connection, night: str, telescope: str, limit: int | None = LIMIT
+    connection: Connection,
+    night: str,
+    telescope: str,
+    kind: DatasetKind | None = None,
+    limit: int | None = LIMIT,
 ) -> list[Product]:
     """List the products of a night, which is given as ``2020-01-27``."""
-    return _products(connection, and_(nights.c.night == night, nights.c.telescope == telescope), limit)
+    of_night = and_(nights.c.night == night, nights.c.telescope == telescope)
+    return _products(connection, of_night, kind, limit)
 
 
 def find_by_run(
@@ -152,10 +168,11 @@ def find_by_run(
     run: int,
     subrun: int | None = None,
     night: str | None = None,
+    kind: DatasetKind | None = None,
     limit: int | None = LIMIT,
 ) -> list[Product]:
     """List the products of a run, or of one of its sub-runs."""
-    return _products(connection, and_(*_of_run(run, subrun, night)), limit)
+    return _products(connection, and_(*_of_run(run, subrun, night)), kind, limit)
 
 
 def _of_run(run: int | None, subrun: int | None, night: str | None) -> list[ColumnElement[bool]]:
@@ -169,8 +186,10 @@ def _of_run(run: int | None, subrun: int | None, night: str | None) -> list[Colu
     return conditions
 
 
-def _products(connection: Connection, condition: ColumnElement[bool], limit: int | None) -> list[Product]:
-    query = _select_products(condition).order_by(
+def _products(
+    connection: Connection, condition: ColumnElement[bool], kind: DatasetKind | None, limit: int | None
+) -> list[Product]:
+    query = _select_products(condition, kind).order_by(
         nights.c.night, tries.c.run, tries.c.subrun, entities.c.made_at, entities.c.id
     )
     return [Product(as_entity(row), row.step) for row in connection.execute(query.limit(limit))]
@@ -192,14 +211,15 @@ def _newest(found: list[_Found], limit: int | None) -> list[Product]:
     return [product for _, product in found[:limit]]
 
 
-def _select_products(condition: ColumnElement[bool]) -> Select[Any]:
-    return (
+def _select_products(condition: ColumnElement[bool], kind: DatasetKind | None = None) -> Select[Any]:
+    query = (
         select_entities()
         .add_columns(tries.c.step)
         .join(tries, tries.c.id == entities.c.try_id)
         .join(nights, nights.c.id == tries.c.night_id)
         .where(condition, entities.c.replaced_at.is_(None))
     )
+    return query if kind is None else query.where(entities.c.kind == kind)
 
 
 def tries_of(

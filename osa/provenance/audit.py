@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prov.model import ProvDocument
 
+from osa.errors import InputError
 from osa.layout import DocumentPart, Layout
 from osa.model.run import run_tag
 from osa.provenance.checks import check_disk, check_document, check_round_trip
 from osa.provenance.lineage import build_lineage
-from osa.provenance.sources import records_of_night
+from osa.provenance.sources import part_of, records_of_night
+from osa.records.model import MOVE_STEP
 
-__all__ = ["audit_documents", "audit_files", "documents_of_night"]
+__all__ = ["audit_documents", "audit_files", "documents_of_night", "missing_documents"]
 
 
 def documents_of_night(layout: Layout, runs: Iterable[int] = ()) -> list[tuple[DocumentPart, Path]]:
@@ -34,6 +37,38 @@ def documents_of_night(layout: Layout, runs: Iterable[int] = ()) -> list[tuple[D
             pattern = name.replace(f"Run{run_tag(0)}", f"Run{tag}")
             found += [(part, path) for path in sorted(layout.document_dir(part).glob(pattern))]
     return found
+
+
+def missing_documents(layout: Layout, runs: Iterable[int] = ()) -> list[Path]:
+    """List the documents that should be there, as something was done that they tell of.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    runs : iterable of int
+        Only of these runs; none for all.
+
+    Raises
+    ------
+    InputError
+        If nothing is recorded of one of the runs.
+    """
+    wanted = frozenset(runs)
+    expected: dict[int, set[Path]] = defaultdict(set)
+    for record in records_of_night(layout):
+        if record.night != str(layout.night):
+            continue  # the calibration of another night
+        part = part_of(record)
+        if record.step != MOVE_STEP:
+            expected[record.run].add(layout.document(part, record.run))
+        if part is DocumentPart.DL1_TO_DL2:
+            expected[record.run].add(layout.document(DocumentPart.CALIBRATION_TO_DL2, record.run))
+    unknown = sorted(wanted - set(expected))
+    if unknown:
+        raise InputError(f"{layout.title} has no records of run(s) {', '.join(map(str, unknown))}")
+    chosen = (paths for run, paths in expected.items() if not wanted or run in wanted)
+    return sorted(path for paths in chosen for path in paths if not path.exists())
 
 
 def audit_documents(documents: Iterable[tuple[DocumentPart, Path]]) -> Iterator[tuple[Path, list[str]]]:

@@ -40,7 +40,10 @@ _CALIBRATED_BY = (
 _NEEDED: dict[DocumentPart, tuple[DatasetKind, tuple[DatasetKind, ...]]] = {
     DocumentPart.CALIBRATION: (DatasetKind.CHARGE_CALIBRATION, (DatasetKind.R0, *_CALIBRATED_BY[:2])),
     DocumentPart.CALIBRATION_TO_DL1: (DatasetKind.DL1, (DatasetKind.R0, *_CALIBRATED_BY)),
-    DocumentPart.DL1_TO_DL2: (DatasetKind.DL2, (DatasetKind.DL1, DatasetKind.RANDOM_FOREST)),
+    DocumentPart.DL1_TO_DL2: (
+        DatasetKind.DL2,
+        (DatasetKind.DL1, DatasetKind.RANDOM_FOREST, DatasetKind.CONFIGURATION),
+    ),
     DocumentPart.CALIBRATION_TO_DL2: (
         DatasetKind.DL2,
         (DatasetKind.R0, DatasetKind.DL1, *_CALIBRATED_BY, DatasetKind.RANDOM_FOREST),

@@ -12,7 +12,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from osa.model.dataset import DatasetKind
@@ -20,7 +20,8 @@ from osa.records.model import MOVE_STEP, ConfigFile, FileRecord, Status, TryReco
 
 __all__ = ["Entity", "Lineage", "Use", "build_lineage", "merge_tries"]
 
-_RAW_NAME = re.compile(r"\.Run(?P<run>\d{5,})\.(?P<subrun>\d{4})\.")
+_RAW_NAME = re.compile(r"(?P<tag>LST-\d+\.\d+\.Run(?P<run>\d{5,})\.(?P<subrun>\d{4}))\.fits\.fz")
+_CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Entity:
     Parameters
     ----------
     id : str
-        A UUID for what a try made; else ``sha256-`` or ``sample-``, the hash, and the kind.
+        A UUID for what a try made; else ``sha256-`` or ``sample-``, the hash, and the kind; for raw files
+        instead of their kind which stream, run and sub-run they are.
     kind : DatasetKind
         What it holds.
     name, location : str
@@ -248,9 +250,10 @@ class _Builder:
         made = self._made_before(self._with_content.get(content, ()), item, record)
         if made is not None:
             return made
-        entity_id = _external(content, item.kind)
+        raw = _RAW_NAME.fullmatch(item.name) if item.kind is DatasetKind.R0 else None
+        # Raw files that hold nothing, say, are of different sub-runs all the same.
+        entity_id = _external(content, raw["tag"] if raw else item.kind)
         if entity_id not in self.entities:
-            raw = _RAW_NAME.search(item.name) if item.kind is DatasetKind.R0 else None
             self.entities[entity_id] = replace(
                 _as_entity(entity_id, item),
                 run=int(raw["run"]) if raw else None,
@@ -266,8 +269,10 @@ class _Builder:
         before = [e for e in named or same if e.made_at and e.made_at <= record.started]
         if before:
             return before[-1].id
-        # Clocks of nodes differ a little: where all of that name seem to come later, the earliest is meant.
-        return named[0].id if named else None
+        # Clocks of nodes differ a little: what seems to have been made just after may be meant.
+        latest = record.started + _CLOCKS_DIFFER
+        soon = [entity for entity in named if entity.made_at and entity.made_at <= latest]
+        return soon[0].id if soon else None
 
     def _configured(self, config: ConfigFile) -> str | None:
         if config.sha256 is None:
@@ -298,9 +303,9 @@ def _as_entity(entity_id: str, item: FileRecord) -> Entity:
     )
 
 
-def _external(content: str, kind: DatasetKind) -> str:
+def _external(content: str, what: str) -> str:
     """Name what came from elsewhere: empty files of two kinds, say, have the same content."""
-    return f"{content}-{kind.replace(' ', '-')}"
+    return f"{content}-{what.replace(' ', '-')}"
 
 
 def _content(item: FileRecord) -> str | None:

@@ -15,7 +15,12 @@ from osa.provenance.checks import check_document, check_round_trip
 from osa.provenance.document import make_document
 from osa.provenance.graph import draw_graph
 from osa.provenance.lineage import Lineage, build_lineage
-from osa.provenance.sources import part_of, records_of_run, records_of_sequence
+from osa.provenance.sources import (
+    calibration_records,
+    part_of,
+    records_of_run,
+    records_of_sequence,
+)
 from osa.records.lines import begin_line, end_line
 from osa.records.model import MOVE_STEP, TryRecord
 from osa.system.files import create_bytes, write_bytes, write_text
@@ -23,6 +28,7 @@ from osa.system.files import create_bytes, write_bytes, write_text
 __all__ = [
     "Written",
     "document_paths",
+    "keep_borrowed_records",
     "keep_records",
     "lineage_of_sequence",
     "part_lineage",
@@ -163,6 +169,19 @@ def keep_records(layout: Layout, sequence: Sequence) -> None:
         if mine:
             write_text(layout.kept_records(part, sequence.run), _lines(mine))
             _keep_archived(layout, layout.document_dir(part) / "archive", mine)
+
+
+def keep_borrowed_records(layout: Layout, plan: NightPlan) -> None:
+    """Put copies of the records of another night's calibration beside the night's own, if one serves.
+
+    The documents can then be made again without the note that says whose calibration served.
+    """
+    if plan.borrowed is None:
+        return
+    records = calibration_records(layout, plan)
+    if records:
+        path = layout.kept_records(DocumentPart.CALIBRATION, plan.borrowed.calibration_run)
+        write_text(path, _lines(records))
 
 
 def _lines(records: Iterable[TryRecord]) -> str:

@@ -57,11 +57,23 @@ def _working_files(layout: Layout, run: int) -> list[Path]:
 
 
 def calibration_records(layout: Layout, plan: NightPlan) -> tuple[TryRecord, ...]:
-    """Read the records of the calibration that serves a night, which may be that of another night."""
+    """Read the records of the calibration that serves a night, which may be that of another night.
+
+    Those that were kept beside the night's final calibration are among them: who has lent one is
+    forgotten with the night's working folder.
+    """
+    kept = map(read_records, _kept_files(layout, DocumentPart.CALIBRATION))
     if plan.borrowed is not None:
-        return records_of_run(Layout(layout.settings, plan.borrowed.night), plan.borrowed.calibration_run)
+        lender = Layout(layout.settings, plan.borrowed.night)
+        return merge_tries(records_of_run(lender, plan.borrowed.calibration_run), *kept)
     run = plan.choice.calibration_run
-    return () if run is None else records_of_run(layout, run)
+    return merge_tries(() if run is None else records_of_run(layout, run), *kept)
+
+
+def _kept_files(layout: Layout, part: DocumentPart) -> list[Path]:
+    """List the files of records beside the final products of a part, of all runs."""
+    pattern = layout.kept_records(part, 0).name.replace(f"Run{run_tag(0)}", "Run*")
+    return sorted(layout.document_dir(part).glob(pattern))
 
 
 def records_of_sequence(layout: Layout, plan: NightPlan, sequence: Sequence) -> tuple[TryRecord, ...]:
@@ -98,8 +110,7 @@ def records_of_night(layout: Layout) -> tuple[TryRecord, ...]:
     """Read all records of a night that are there, whatever the night summary says of it."""
     runs = {path.stem.partition("_")[2].partition(".")[0] for path in _all_working_files(layout)}
     for part in (DocumentPart.CALIBRATION, DocumentPart.CALIBRATION_TO_DL1, DocumentPart.DL1_TO_DL2):
-        pattern = layout.kept_records(part, 0).name.replace(run_tag(0), "*")
-        runs |= {path.stem.rpartition("Run")[2] for path in layout.document_dir(part).glob(pattern)}
+        runs |= {path.stem.rpartition("Run")[2] for path in _kept_files(layout, part)}
     return merge_tries(*(records_of_run(layout, int(run)) for run in sorted(runs) if run.isdecimal()))
 
 

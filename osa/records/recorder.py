@@ -29,6 +29,8 @@ from osa.system.workers import Outcome
 
 __all__ = ["Attempt", "Recorder"]
 
+_LONGEST_NAME = 60
+
 File = tuple[str, DatasetKind, Path]
 """Role, kind and path of a file."""
 
@@ -125,7 +127,7 @@ class Recorder:
         try:
             yield
         except OSError as error:
-            self._tell(f"no provenance of {step} of {self.path.stem}: {error}")
+            self._tell(f"no provenance of {step} of {self.path.stem}: {error.strerror or error}")
 
     def _tell(self, what: str) -> None:
         self.say(what)
@@ -153,13 +155,13 @@ class Recorder:
             Hash of the content, and name of the copy; None where it could not be made.
         """
         digest = hashlib.sha256(content).hexdigest()
-        copy = self.layout.archive_dir / f"{digest}.{name}"
+        copy = self.layout.archive_dir / f"{digest}.{name[-_LONGEST_NAME:]}"
         try:
             if not copy.exists():
                 create_bytes(copy, content)
         except OSError as error:
             if not copy.is_file():  # else another task was quicker
-                self._tell(f"no copy of {name} of {self.path.stem}: {error}")
+                self._tell(f"no copy of {name} of {self.path.stem}: {error.strerror or error}")
                 return digest, None
         return digest, copy.name
 

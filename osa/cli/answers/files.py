@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from osa.cli.common import note
-from osa.cli.listing import print_json, print_rows
+from osa.cli.listing import one_line, print_json, print_rows
 from osa.config import find_configuration, load_settings
 from osa.database.engine import open_database
 from osa.database.find import find_entity
@@ -24,7 +24,7 @@ from osa.model.run import run_tag
 from osa.provenance.lineage import Entity
 from osa.records.model import TryRecord
 
-__all__ = ["index", "print_files", "run_text", "the_file", "time_text", "wanted", "without_empty"]
+__all__ = ["index", "kind_of", "print_files", "run_text", "the_file", "time_text", "without_empty"]
 
 _LISTED = 5
 
@@ -47,7 +47,7 @@ def the_file(connection: Connection, text: str) -> Entity:
         )
     current = [entity for entity in found if entity.replaced_at is None]
     if len(current) > 1:
-        places = "\n  ".join(f"{entity.id}  {entity.location}" for entity in current[:_LISTED])
+        places = "\n  ".join(one_line(f"{entity.id}  {entity.location}") for entity in current[:_LISTED])
         raise InputError(
             f"{len(current)} files are called {text}; say which by path or identifier:\n  {places}"
         )
@@ -56,15 +56,15 @@ def the_file(connection: Connection, text: str) -> Entity:
     return (current or found)[0]
 
 
-def wanted(entities: Iterable[Entity], kind: str | None) -> list[Entity]:
-    """Keep the files of one kind, if one is asked for."""
-    if kind is None:
-        return list(entities)
+def kind_of(arguments: argparse.Namespace) -> DatasetKind | None:
+    """Tell of which kind files are asked for; None for all."""
+    if arguments.kind is None:
+        return None
     names = {str(each).lower(): each for each in DatasetKind}
-    wanted = names.get(kind.lower().replace("_", " "))
+    wanted = names.get(arguments.kind.lower().replace("_", " "))
     if wanted is None:
-        raise InputError(f"--kind {kind}: there are {', '.join(map(str, DatasetKind))}")
-    return [entity for entity in entities if entity.kind is wanted]
+        raise InputError(f"--kind {arguments.kind}: there are {', '.join(map(str, DatasetKind))}")
+    return wanted
 
 
 def time_text(when: datetime | None) -> str | None:

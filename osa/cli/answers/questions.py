@@ -7,7 +7,15 @@ from collections import deque
 
 from sqlalchemy import Connection
 
-from osa.cli.answers.files import index, print_files, run_text, the_file, time_text, wanted, without_empty
+from osa.cli.answers.files import (
+    index,
+    kind_of,
+    print_files,
+    run_text,
+    the_file,
+    time_text,
+    without_empty,
+)
 from osa.cli.common import note
 from osa.cli.listing import print_rows
 from osa.database.listings import (
@@ -30,11 +38,12 @@ __all__ = ["diff", "find", "impact", "lineage", "nights", "tries"]
 
 def lineage(arguments: argparse.Namespace) -> ExitCode:
     """Tell what a file was made from, the nearest first."""
+    kind = kind_of(arguments)
     with index(arguments) as connection:
         entity = the_file(connection, arguments.file)
         lineage = lineage_of(connection, [entity.id], arguments.depth)
-    files = wanted(_nearest_first(lineage, entity.id), arguments.kind)
-    print_files(files, lineage.tries, arguments)
+    files = _nearest_first(lineage, entity.id)
+    print_files((e for e in files if kind in (None, e.kind)), lineage.tries, arguments)
     return ExitCode.DONE
 
 
@@ -53,6 +62,9 @@ def _nearest_first(lineage: Lineage, start: str) -> list[Entity]:
 
 def impact(arguments: argparse.Namespace) -> ExitCode:
     """Tell what was made of a file, of a run, or with a version."""
+    kind = kind_of(arguments)
+    if arguments.version is not None and arguments.depth is not None:
+        raise InputError("--depth goes with FILE or --run: what was made with a version has no beginning")
     with index(arguments) as connection:
         start: list[str] = []
         if arguments.version is not None:
@@ -63,10 +75,10 @@ def impact(arguments: argparse.Namespace) -> ExitCode:
     files = [e for e in lineage.entities.values() if e.id not in start and e.made_by is not None]
     if not arguments.all:
         files = [entity for entity in files if entity.replaced_at is None]
-    print_files(wanted(files, arguments.kind), lineage.tries, arguments)
+    print_files((e for e in files if kind in (None, e.kind)), lineage.tries, arguments)
     failed = sum(record.status is not Status.DONE for record in lineage.tries.values())
     if failed:
-        note(f"and {failed} tries that read it did not succeed")
+        note(f"and {failed} tries did not succeed")
     return ExitCode.DONE
 
 
@@ -84,22 +96,22 @@ def find(arguments: argparse.Namespace) -> ExitCode:
     with index(arguments) as connection:
         products = _find(connection, arguments)
     steps = {product.entity.id: product.step for product in products}
-    print_files(wanted((p.entity for p in products), arguments.kind), {}, arguments, steps)
+    print_files((product.entity for product in products), {}, arguments, steps)
     if len(products) == arguments.limit:
         note(f"there may be more: --limit {arguments.limit} is reached")
     return ExitCode.DONE
 
 
 def _find(connection: Connection, arguments: argparse.Namespace) -> list[Product]:
-    limit = arguments.limit
+    kind, limit = kind_of(arguments), arguments.limit
     if arguments.version is not None:
         name, version = arguments.version
-        return find_by_version(connection, name, version, limit=limit)
+        return find_by_version(connection, name, version, kind, limit)
     if arguments.configuration is not None:
-        return find_by_configuration(connection, arguments.configuration, limit=limit)
+        return find_by_configuration(connection, arguments.configuration, kind, limit)
     if arguments.night is not None:
-        return find_by_night(connection, arguments.night, arguments.telescope, limit=limit)
-    return find_by_run(connection, arguments.run, limit=limit)
+        return find_by_night(connection, arguments.night, arguments.telescope, kind, limit)
+    return find_by_run(connection, arguments.run, kind=kind, limit=limit)
 
 
 def diff(arguments: argparse.Namespace) -> ExitCode:
