@@ -660,3 +660,158 @@ def test_fault_of_alarm_and_other_nights_is_told_with_its_place(make_config, sec
     where = line_of(path, f"[{section}]") if text is None else line_of(path, f"{key} =", section)
     assert fault.startswith(f"{path}:{where}: [{section}] {key}: ")
     assert message in fault
+
+
+# ---------------------------------------------------------------------------- provenance
+
+
+def test_shipped_provenance_needs_nothing(settings, tmp_path):
+    how = settings.provenance
+    assert (how.raw_hash, how.graphs) == ("sampled", "auto")
+    assert how.database == tmp_path / "lst/OSA/provenance.sqlite"
+    assert not how.database.parent.exists()
+    assert (how.database_url, how.database_password_file) == (None, None)
+
+
+URLS = [
+    "mysql+pymysql://osa@localhost/osa",
+    "mysql://localhost/osa",
+    "mariadb+pymysql://osa@db.example.org:3306/osa_night",
+    "mysql+pymysql://osa@[::1]:3306/osa",
+    "mysql+pymysql://osa@localhost/osa?charset=utf8mb4&unix_socket=/run/mysqld.sock",
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("raw_hash", "full"), ("graphs", "yes"), ("graphs", "no"), *(("database_url", url) for url in URLS)],
+)
+def test_provenance(make_settings, key, text):
+    assert getattr(make_settings({("PROVENANCE", key): text}).provenance, key) == text
+
+
+def test_files_of_the_index_count_from_the_configuration(make_settings, tmp_path):
+    (tmp_path / "password").touch()
+    changes = {"database": "some where/index.sqlite", "database_password_file": "password"}
+    how = make_settings({("PROVENANCE", key): text for key, text in changes.items()}).provenance
+    assert how.database == tmp_path / "some where/index.sqlite"
+    assert how.database_password_file == tmp_path / "password"
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("raw_hash", "Full", "wants sampled or full"),
+        ("raw_hash", "", "must not be empty"),
+        ("raw_hash", None, "this key is missing"),
+        ("graphs", "maybe", "wants yes, no or auto"),
+        ("graphs", "", "must not be empty"),
+        ("graphs", None, "this key is missing"),
+        ("database", "", "must not be empty"),
+        ("database", None, "this key is missing"),
+        ("database_url", None, "this key is missing"),
+        ("database_password_file", None, "this key is missing"),
+        ("database_password_file", "missing", "this file does not exist"),
+        ("database_password_file", ".", "this file does not exist"),
+    ],
+)
+def test_fault_of_provenance_is_told_with_its_place(make_config, key, text, message):
+    path = make_config({("PROVENANCE", key): text})
+    fault = only_fault(path)
+    where = line_of(path, "[PROVENANCE]") if text is None else line_of(path, f"{key} =", "PROVENANCE")
+    assert fault.startswith(f"{path}:{where}: [PROVENANCE] {key}: ")
+    assert message in fault
+
+
+BAD_URLS = [
+    "osa",
+    "sqlite:////tmp/osa.sqlite",
+    "postgresql://osa@localhost/osa",
+    "mysql+pymysql://osa@localhost",
+    "mysql+pymysql://osa@localhost/",
+    "mysql+pymysql:///osa",
+    "mysql+pymysql://osa@localhost/osa; drop",
+    "mysql+pymysql://osa@localhost/../osa",
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_bad_url_is_told_without_what_stands_there(make_config, url):
+    fault = only_fault(make_config({("PROVENANCE", "database_url"): url}))
+    assert "wants a URL such as mysql+pymysql://osa@localhost/osa" in fault
+    assert url not in fault.replace("mysql+pymysql://osa@localhost/osa", "")
+
+
+SECRET = "Geheim"
+WITH_PASSWORD = [
+    f"mysql+pymysql://osa:{SECRET}@localhost/osa",
+    f"mysql://:{SECRET}@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET}@local/osa?charset=utf8",
+    f"mysql+pymysql://osa:{SECRET}/1@localhost/osa",
+    f"mysql+pymysql://osa:@{SECRET}@localhost/osa",
+    f"mysql+pymysql://osa:'{SECRET}\"@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET} #1@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET}\x01@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET}ß@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET}%%40@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET}%40@localhost/osa",
+    f"mysql+pymysql://osa:%{SECRET}@localhost/osa",
+    f"mysql+pymysql://osa:%({SECRET})s@localhost/osa",
+    f"mysql+pymysql://osa:%({SECRET}@localhost/osa",
+    f"mysql+pymysql://osa:${SECRET}@localhost/osa",
+    f"mysql+pymysql://osa:x${{{SECRET}}}@localhost/osa",
+    f"mysql+pymysql://osa:{SECRET}@localhost",
+    f"mysql+pymysql:/osa:{SECRET}@localhost/osa",
+    f"postgresql://osa:{SECRET}@localhost/osa",
+    f"osa:{SECRET}@localhost",
+    f"mysql+pymysql://osa:{SECRET}@localhost/osa\n  and more",
+    f"mysql+pymysql://osa@localhost/osa?password={SECRET}",
+    f"mysql+pymysql://osa@localhost/osa?charset=utf8&passwd={SECRET}",
+    f"mysql+pymysql://osa@localhost/osa?PASSWORD={SECRET}",
+    f"mysql+pymysql://osa@localhost/osa?pass%%77ord={SECRET}",
+]
+
+
+@pytest.mark.parametrize("url", WITH_PASSWORD)
+def test_a_password_is_refused_and_shown_nowhere(make_config, url):
+    path = make_config({("PROVENANCE", "database_url"): url})
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, "LST1")
+    error: BaseException | None = caught.value
+    assert "[PROVENANCE] database_url: " in str(error)
+    while error is not None:
+        assert SECRET.lower() not in str(error).lower()
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize("url", [url for url in WITH_PASSWORD if "%" not in url and "$" not in url])
+def test_nor_where_it_comes_from_the_environment(make_config, monkeypatch, url):
+    monkeypatch.setenv("OSA_DB", url)
+    fault = only_fault(make_config({("PROVENANCE", "database_url"): "$OSA_DB"}))
+    assert SECRET not in fault
+    assert "localhost/osa" not in fault.replace("mysql+pymysql://osa@localhost/osa", "")
+
+
+@pytest.mark.parametrize("text", [f"x:{SECRET}%40@h/osa", f"x:%({SECRET})s@h/osa", f"x:{SECRET}@h/osa"])
+def test_nor_where_it_stands_in_the_default_section(make_config, text):
+    path = make_config({("PROVENANCE", "database_url"): "mysql://%(account)s"})
+    edit(path, "[DEFAULT]\n", f"[DEFAULT]\naccount = {text}\n")
+    found = [fault for fault in faults(path) if "database_url" in fault]
+    assert found
+    assert all(SECRET not in fault for fault in found)
+
+
+def test_nor_where_the_line_stands_above_all_sections(make_config):
+    path = make_config()
+    path.write_text(f"database_url = mysql://osa:{SECRET}@h/osa\n{path.read_text('utf-8')}", "utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, "LST1")
+    assert SECRET not in str(caught.value)
+
+
+def test_a_password_that_comes_from_the_environment_is_refused(make_config, monkeypatch):
+    monkeypatch.setenv("OSA_PW", SECRET)
+    url = "mysql+pymysql://osa:$OSA_PW@localhost/osa"
+    fault = only_fault(make_config({("PROVENANCE", "database_url"): url}))
+    assert "must hold no password" in fault
+    assert SECRET not in fault

@@ -66,4 +66,9 @@ def add_records(layout: Layout, sequence: Sequence) -> None:
 
 def is_provenance(layout: Layout, path: Path) -> bool:
     """Tell what has times and identifiers of tries in it, which no two closings have in common."""
-    return layout.records_dir in path.parents or (path.parent.name == "log" and path.parent != layout.log_dir)
+    index = layout.settings.provenance.database
+    return (
+        path == index
+        or layout.records_dir in path.parents
+        or (path.parent.name == "log" and path.parent != layout.log_dir)
+    )

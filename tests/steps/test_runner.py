@@ -1,20 +1,29 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from osa.errors import ProductError, StepFailedError
+from osa.incidences import read_incidences
+from osa.model.dataset import DatasetKind
+from osa.records import lines as lines_module
+from osa.records.lines import read_records
+from osa.records.model import Status
+from osa.records.recorder import Recorder
 from osa.steps import runner as runner_module
 from osa.steps.history import read_history
 from osa.steps.runner import BAD_PRODUCT, StepRunner, products_are_whole
-from osa.steps.step import Product, Step
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint, Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -316,3 +325,155 @@ def test_a_task_can_be_killed_in_the_middle(tmp_path, number):
     assert not (tmp_path / "history").exists()
     assert not (tmp_path / "product").exists()
     assert scratch.exists() == (number == signal.SIGKILL)  # the next try sweeps it
+
+
+# ------------------------------------------------------------------------------ provenance
+
+
+@pytest.fixture
+def recorder(layout):
+    said = []
+    made = Recorder(layout, 1874, 3, say=said.append)
+    made.said = said
+    return made
+
+
+@pytest.fixture
+def recorded_step(step, folder, tmp_path):
+    """A step with inputs and a configuration."""
+
+    def make(*arguments, **kwargs):
+        for name in ("raw", "config.json"):
+            (tmp_path / name).write_text(name)
+        plain = step(*arguments, **kwargs)
+        return replace(
+            plain,
+            inputs=(Input("raw data", DatasetKind.R0, tmp_path / "raw"),),
+            configuration=(("R0 to DL1", tmp_path / "config.json"),),
+            products=tuple(replace(product, kind=DatasetKind.DL1) for product in plain.products),
+        )
+
+    return make
+
+
+def tries(recorder):
+    return read_records(recorder.path)
+
+
+def test_success_is_recorded_with_what_was_read_and_made(make_runner, recorded_step, folder, recorder):
+    make_runner(InProcess(), recorder=recorder).execute(recorded_step(*GOOD))
+    (record,) = tries(recorder)
+    assert (record.status, record.exit_code, record.step) == (Status.DONE, 0, "r0_to_dl1")
+    assert (record.program, record.prod_id, record.package) == ("the_program", "v1", "lstchain")
+    assert [(item.role, item.name) for item in record.inputs] == [("raw data", "raw")]
+    assert [config.name for config in record.configuration] == ["R0 to DL1"]
+    assert [(item.kind, item.path) for item in record.outputs] == [
+        (DatasetKind.DL1, str(folder / name)) for name in ("first.h5", "second.h5")
+    ]
+    for item in record.outputs:
+        assert item.sha256 == hashlib.sha256(b"good").hexdigest()
+        assert item.modified == Path(item.path).stat().st_mtime_ns
+    assert (record.wall_time, record.cpu_time, record.peak_memory) == (1.0, 0.5, 100.0)
+
+
+def test_an_optional_product_that_is_not_there_is_not_recorded(make_runner, recorded_step, recorder):
+    make_runner(InProcess(), recorder=recorder).execute(recorded_step("first.h5=good", optional=True))
+    assert [item.name for item in tries(recorder)[0].outputs] == ["first.h5"]
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "exit_code", "reason"),
+    [
+        (4, GOOD, 4, "the_program ended with exit code 4"),
+        (-9, GOOD, -9, "the_program ended with signal 9"),
+        (0, ("first.h5=good", "second.h5=bad"), BAD_PRODUCT, "ended well, but"),
+        (0, (), BAD_PRODUCT, "is not there"),
+    ],
+)
+def test_a_failure_is_recorded_with_its_reason(
+    make_runner, recorded_step, recorder, code, arguments, exit_code, reason
+):
+    with pytest.raises(StepFailedError):
+        make_runner(InProcess(code), recorder=recorder).execute(recorded_step(*arguments))
+    (record,) = tries(recorder)
+    assert (record.status, record.exit_code, record.outputs) == (Status.FAILED, exit_code, ())
+    assert reason in record.reason
+    assert record.wall_time == 1.0
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("odd"), MemoryError()])
+def test_a_try_that_is_broken_off_has_no_end(make_runner, recorded_step, recorder, error):
+    runner = make_runner(InProcess(error), recorder=recorder)
+    with pytest.raises(type(error)):
+        runner.execute(recorded_step(*GOOD))
+    runner.workshop = InProcess()
+    runner.execute(recorded_step(*GOOD))
+    assert [record.status for record in tries(recorder)] == [Status.UNFINISHED, Status.DONE]
+
+
+def test_a_begin_is_written_before_the_step_and_its_end_before_the_history(
+    make_runner, recorded_step, recorder, folder, monkeypatch
+):
+    seen = []
+
+    class Watching(InProcess):
+        def call(self, *args, **kwargs):
+            seen.append(("call", [record.status for record in tries(recorder)]))
+            return super().call(*args, **kwargs)
+
+    def record(*args, append_record=runner_module.append_record):
+        seen.append(("history", [record.status for record in tries(recorder)], set(content(folder))))
+        append_record(*args)
+
+    monkeypatch.setattr(runner_module, "append_record", record)
+    make_runner(Watching(), recorder=recorder).execute(recorded_step(*GOOD))
+    assert seen == [
+        ("call", [Status.UNFINISHED]),
+        ("history", [Status.DONE], {"first.h5", "second.h5"}),
+    ]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_a_record_that_cannot_be_written_does_not_stop_a_step(
+    make_runner, recorded_step, recorder, folder, monkeypatch, code
+):
+    def broken(path, line):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(lines_module, "append_line", broken)
+    make_runner(InProcess(), recorder=recorder).execute(recorded_step(*GOOD))
+    assert content(folder) == {"first.h5": "good", "second.h5": "good"}
+    assert codes(folder) == [0]
+    assert len(recorder.said) == 2
+    assert all(os.strerror(code) in line and "no provenance of r0_to_dl1" in line for line in recorder.said)
+    (noted,) = read_incidences(recorder.layout.incidences)
+    assert noted.startswith("No provenance of r0_to_dl1 of LST1_01874.0003: ")
+    with pytest.raises(StepFailedError):
+        make_runner(InProcess(3), recorder=recorder).execute(recorded_step(*GOOD))
+    assert codes(folder) == [0, 3]
+
+
+@pytest.mark.parametrize("what", ["records_dir", "archive_dir"])
+def test_a_file_in_place_of_a_folder_of_records_does_not_stop_a_step(
+    make_runner, recorded_step, recorder, folder, what
+):
+    path = getattr(recorder.layout, what)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    make_runner(InProcess(), recorder=recorder).execute(recorded_step(*GOOD))
+    assert content(folder) == {"first.h5": "good", "second.h5": "good"}
+    assert codes(folder) == [0]
+    assert recorder.said
+    assert read_incidences(recorder.layout.incidences)
+
+
+def test_an_input_that_cannot_be_read_does_not_stop_a_step(
+    make_runner, recorded_step, recorder, tmp_path, folder
+):
+    step = recorded_step(*GOOD)
+    (tmp_path / "raw").unlink()
+    (tmp_path / "raw").mkdir()
+    make_runner(InProcess(), recorder=recorder).execute(step)
+    assert codes(folder) == [0]
+    assert [record.status for record in tries(recorder)] == [Status.DONE]
+    assert len(recorder.said) == 1

@@ -202,3 +202,106 @@ def test_created_file_is_whole_and_made_once(tmp_path: Path) -> None:
         files.create_text(path, "second\n")
     assert path.read_text() == "first\n"
     assert list(path.parent.iterdir()) == [path]
+
+
+# ----------------------------------------------------------- write_bytes and create_bytes
+
+BYTES = [b"", b"caf\xe9\r\n\0\xff", b"x" * (3 << 20)]
+
+
+@pytest.mark.parametrize("data", BYTES, ids=len)
+@pytest.mark.parametrize("write", [files.write_bytes, files.create_bytes])
+def test_bytes_are_written_as_they_are(tmp_path, write, data):
+    path = tmp_path / "a" / "b" / "file"
+    write(path, data)
+    assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert names(path.parent) == {"file"}
+
+
+def test_permissions_do_not_depend_on_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        files.write_bytes(tmp_path / "one", b"x")
+        files.write_bytes(tmp_path / "two", b"x", mode=0o600)
+        files.create_bytes(tmp_path / "three", b"x")
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("one", "two", "three")]
+    assert modes == [0o644, 0o600, 0o644]
+
+
+def test_bytes_replace_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    files.write_bytes(path, b"old and longer")
+    files.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_bytes_that_are_created_replace_nothing(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    link.symlink_to("nowhere")
+    files.create_bytes(path, b"first")
+    for taken in (path, link):
+        with pytest.raises(FileExistsError):
+            files.create_bytes(taken, b"second")
+    assert path.read_bytes() == b"first"
+    assert names(tmp_path) == {"file", "link"}
+
+
+@pytest.mark.parametrize("code", FAULTS)
+@pytest.mark.parametrize(
+    ("write", "function"),
+    [
+        (files.write_bytes, "replace"),
+        (files.write_bytes, "fsync"),
+        (files.create_bytes, "link"),
+        (files.create_bytes, "fsync"),
+        (files.create_bytes, "fchmod"),
+    ],
+)
+def test_bytes_that_cannot_be_written_leave_nothing(tmp_path, break_os, write, function, code):
+    break_os(function, code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        write(tmp_path / "file", b"new")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("write", [files.write_bytes, files.create_bytes])
+def test_bytes_are_whole_before_they_have_their_name_and_it_is_durable(tmp_path, monkeypatch, write):
+    order = []
+
+    def watch(name):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *how: order.append(name) or real(*how))
+
+    for name in ("fsync", "replace", "link"):
+        watch(name)
+    write(tmp_path / "file", b"new")
+    assert order == ["fsync", "replace" if write is files.write_bytes else "link", "fsync"]
+
+
+def _create(path: Path, number: int, barrier, results) -> None:
+    barrier.wait()
+    try:
+        files.create_bytes(path, b"%d" % number * 100)
+        results.put(number)
+    except FileExistsError:
+        results.put(None)
+
+
+def test_of_several_who_create_a_file_one_does(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(4), context.Queue()
+    processes = [
+        context.Process(target=_create, args=(tmp_path / "file", number, barrier, results))
+        for number in range(4)
+    ]
+    for process in processes:
+        process.start()
+    told = [results.get(timeout=30) for _ in processes]
+    for process in processes:
+        process.join()
+    (winner,) = [number for number in told if number is not None]
+    assert (tmp_path / "file").read_bytes() == b"%d" % winner * 100
+    assert names(tmp_path) == {"file"}
