@@ -76,13 +76,22 @@ def add_night_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_config_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the configuration file."""
+def add_config_option(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """Add the option that names the configuration file.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of the command, or of one of its verbs.
+    again : bool
+        Whether the command has the option as well: it can stand before the verb, too.
+    """
     parser.add_argument(
         "-c",
         "--config",
         type=Path,
         metavar="CFG",
+        default=argparse.SUPPRESS if again else None,
         help="configuration file (default: $OSA_CONFIG, ~/.config/osa/sequencer.cfg, packaged one)",
     )
 
@@ -97,12 +106,15 @@ def add_date_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_telescope_option(parser: argparse.ArgumentParser) -> None:
-    """Add the telescope as an option, for commands that take other things as arguments."""
+def add_telescope_option(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """Add the telescope as an option, for commands that take other things as arguments.
+
+    Parameters as for :func:`add_config_option`.
+    """
     parser.add_argument(
         "-t",
         "--telescope",
-        default="LST1",
+        default=argparse.SUPPRESS if again else "LST1",
         metavar="TEL",
         help="section of the configuration (default: LST1)",
     )

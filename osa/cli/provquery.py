@@ -68,6 +68,8 @@ def _parser() -> Parser:
         "name of a file, its SHA-256 (or the first 8 digits of it or more), or an identifier.",
         EXAMPLES,
     )
+    add_config_option(parser)
+    add_telescope_option(parser)
     verbs = parser.add_subparsers(
         title="questions", metavar="QUESTION", required=True, parser_class=argparse.ArgumentParser
     )
@@ -82,8 +84,8 @@ _Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add(verbs: _Verbs, name: str, text: str, *, as_json: bool = True) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.set_defaults(question=name)
-    add_config_option(parser)
-    add_telescope_option(parser)
+    add_config_option(parser, again=True)
+    add_telescope_option(parser, again=True)
     # Suppressed, so that it does not undo one that stands before the question.
     text = "errors come with a traceback"
     parser.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=text)
