@@ -45,8 +45,11 @@ demo: install
 system-packages:
 	@sh tools/system-packages.sh
 
+# Those that measure nothing and start no cluster run side by side.
 test: install-dev system-packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow and not slurm' --ignore tests/faults -n 2
+	$(BIN)/python -m pytest -m 'slow or slurm' --ignore tests/faults
+	$(BIN)/python -m pytest tests/faults
 
 test-fast: install-dev
 	$(BIN)/python -m pytest -m 'not slow and not slurm' -n 2
