@@ -11,6 +11,10 @@ __all__ = ["one_line", "print_json", "print_rows"]
 
 _GAP = "  "
 _NOTHING = "-"
+_PADDING = 3
+_LEAST = 16
+"""What the last column gets at the least where the others are not broken."""
+
 _STYLES = {"done": "green", "failed": "bold red", "unfinished": "bold yellow"}
 
 
@@ -57,10 +61,15 @@ def _print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=stream, highlight=False)
+    *others, last = rows[0]
+    widths = (max(len(head), *(len(one_line(row[head])) for row in rows)) for head in others)
+    is_wide = sum(width + _PADDING for width in widths) + _LEAST <= console.width
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in rows[0]:
-        table.add_column(head, overflow="fold")
+    for head in others:
+        table.add_column(head, overflow="fold", no_wrap=is_wide)
+    table.add_column(last, overflow="fold")
     for row in rows:
         cells = (one_line(value) for value in row.values())
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    Console(file=stream, highlight=False).print(table)
+    console.print(table)

@@ -62,13 +62,24 @@ def differences(first: Lineage, second: Lineage) -> tuple[list[Difference], int]
         What differs, and how many things are the same.
     """
     ours, theirs = _facts(first), _facts(second)
-    keys = list(dict.fromkeys([*ours, *theirs]))
-    found = [
-        Difference(*key, ours.get(key, _NOTHING), theirs.get(key, _NOTHING))
-        for key in keys
-        if ours.get(key) != theirs.get(key)
+    found = _only_one_has(ours, theirs)
+    alone = {difference.step for difference in found}
+    keys = [key for key in dict.fromkeys([*ours, *theirs]) if key[0] not in alone]
+    differ = [key for key in keys if ours.get(key) != theirs.get(key)]
+    found += [Difference(*key, ours.get(key, _NOTHING), theirs.get(key, _NOTHING)) for key in differ]
+    return found, len(keys) - len(differ)
+
+
+def _only_one_has(ours: _Facts, theirs: _Facts) -> list[Difference]:
+    """Tell of steps that one of the two runs never had, in one line each."""
+    mine, others = ({step for step, _ in facts} for facts in (ours, theirs))
+    return [
+        Difference(
+            step, "the whole step", *("tried" if step in steps else _NOTHING for steps in (mine, others))
+        )
+        for step in dict.fromkeys(step for step, _ in (*ours, *theirs))
+        if (step in mine) != (step in others)
     ]
-    return found, len(keys) - len(found)
 
 
 def _facts(lineage: Lineage) -> _Facts:

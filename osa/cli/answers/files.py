@@ -69,7 +69,7 @@ def kind_of(arguments: argparse.Namespace) -> DatasetKind | None:
 
 def time_text(when: datetime | None) -> str | None:
     """Write a time."""
-    return None if when is None else f"{when:%Y-%m-%d %H:%M:%S}"
+    return None if when is None else f"{when:%Y-%m-%d %H:%M}"
 
 
 def run_text(run: int | None, subrun: int | None) -> str | None:
@@ -85,9 +85,8 @@ def file_row(entity: Entity, record: TryRecord | None = None, step: str | None =
         "File": entity.name,
         "Run": run_text(entity.run, entity.subrun),
         "Step": record.step if record else step,
-        "Software": f"{record.package} {record.version}" if record else None,
         "Made (UTC)": time_text(entity.made_at),
-        "Where": entity.location,
+        "Folder": entity.location.rpartition("/")[0] or "/",
     }
 
 
