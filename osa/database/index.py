@@ -19,6 +19,7 @@ from osa.model.night import Night
 from osa.model.sequence import NightPlan
 from osa.nightstate import SequenceState, read_night_state
 from osa.nightsummary.plan import plan_night
+from osa.provenance.jobs import tasks_of_tries
 from osa.provenance.lineage import build_lineage, merge_tries
 from osa.provenance.sources import calibration_records, records_of_night
 
@@ -82,7 +83,7 @@ def rebuild_index(telescopes: Sequence[Settings], on_done: Progress = lambda *_:
         if layout.settings in telescopes:  # of other productions the sequences may have been others
             with suppress(InputError):  # the night summary is gone: the records tell enough
                 plan = plan_night(layout)
-                states = read_night_state(layout, plan, ())
+                states = read_night_state(layout, plan, tasks_of_tries(records_of_night(layout)))
         index_night(database, layout, plan, states)
         on_done(count, len(layouts))
     return layouts
