@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +14,11 @@ from osa.errors import OsaError
 from osa.layout import Layout
 from osa.model.run import run_tag
 from osa.provenance.sources import records_of_run
-from osa.records.model import TryRecord
+from osa.records.model import FileRecord, TryRecord
 from osa.records.recorder import Recorder
 from osa.steps.environment import prepare_environment
 from osa.steps.runner import StepRunner, products_are_whole
+from osa.steps.step import Step
 from osa.system.workers import Workshop
 
 __all__ = ["MERGE_MODULES", "perform_merges"]
@@ -85,6 +86,20 @@ def _records(layout: Layout, run: int) -> tuple[TryRecord, ...]:
         return ()
 
 
+def _is_recorded(step: Step, made: Iterable[FileRecord]) -> bool:
+    """Tell whether the products that are there are those that were recorded last."""
+    last = {item.path: (item.size, item.modified) for item in made}
+    return all(last.get(str(product.final)) == _stamp(product.final) for product in step.products)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]) -> str | None:
     log = layout.log_dir / f"{merge.step.name}_{run_tag(merge.run)}.log"
     recorder = Recorder(layout, merge.run, None)
@@ -103,9 +118,8 @@ def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable
         recorder=recorder,
     )
     try:
-        # One that is there without a record was killed in between: made again, it has one.
-        is_recorded = {str(p.final) for p in merge.step.products} <= {item.path for item in made}
-        if not (is_recorded and products_are_whole(merge.step)):
+        # One that is there and not as recorded was killed in between: made again, it has its record.
+        if not (_is_recorded(merge.step, made) and products_are_whole(merge.step)):
             runner.execute(merge.step)
     except OsaError as error:
         return f"{error} (see {log})"

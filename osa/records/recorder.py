@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +40,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
 @dataclass
 class Recorder:
     """Records what one task does.
@@ -58,7 +63,7 @@ class Recorder:
     layout: Layout
     run: int
     subrun: int | None
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = _warn
     clock: Callable[[], datetime] = _utc_now
 
     def __post_init__(self) -> None:

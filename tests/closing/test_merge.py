@@ -14,6 +14,7 @@ from osa.closing.actions import Merge
 from osa.closing.merge import perform_merges
 from osa.errors import ProductError
 from osa.layout import Layout
+from osa.records.lines import read_records
 from osa.steps.history import read_history
 from osa.steps.step import Product, Step
 from osa.system.workers import EntryPoint
@@ -77,6 +78,22 @@ def test_nothing_is_merged_twice(layout: Layout) -> None:
     assert perform(layout, merge(layout, 1874), merge(layout, 1875)) == ([], 2)
     assert (layout.final_dl2_dir / "merged1874.h5").stat() == made
     assert (codes(layout, 1874), codes(layout, 1875)) == ([0], [0])
+
+
+@pytest.mark.parametrize("how", ["no record", "record of another"])
+def test_merged_file_that_is_not_as_recorded_is_made_anew_once(layout: Layout, how: str) -> None:
+    """A closer that was killed between the file and its record leaves such a one."""
+    perform(layout, merge(layout, 1874))
+    path = layout.final_dl2_dir / "merged1874.h5"
+    if how == "no record":
+        layout.records(1874).unlink()
+    else:
+        os.utime(path, ns=(1, 1))
+    for _ in range(2):
+        assert perform(layout, merge(layout, 1874)) == ([], 1)
+    assert codes(layout, 1874) == [0, 0]
+    (made,) = read_records(layout.records(1874))[-1].outputs
+    assert (made.path, made.modified) == (str(path), path.stat().st_mtime_ns)
 
 
 def test_merged_file_that_is_not_whole_is_made_anew(layout: Layout) -> None:
