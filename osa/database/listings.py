@@ -20,8 +20,8 @@ from osa.records.model import TryRecord
 
 __all__ = [
     "LIMIT",
-    "Attempt",
     "NightCounts",
+    "PastTry",
     "Product",
     "entities_to_verify",
     "find_by_configuration",
@@ -47,7 +47,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class PastTry:
     """A try and what it made, which since may have been moved or replaced."""
 
     record: TryRecord
@@ -224,7 +224,7 @@ def _select_products(condition: ColumnElement[bool], kind: DatasetKind | None = 
 
 def tries_of(
     connection: Connection, run: int, subrun: int | None = None, night: str | None = None
-) -> list[Attempt]:
+) -> list[PastTry]:
     """List all tries of a run or sub-run by time, failed and unfinished ones too, and what each made.
 
     Parameters
@@ -245,7 +245,7 @@ def tries_of(
         found = select_entities().add_columns(entities.c.try_id).where(entities.c.try_id.in_(chunk))
         for row in connection.execute(found):
             made[row.try_id].append(as_entity(row))
-    return [Attempt(record, tuple(in_order(made[key]))) for key, record in records.items()]
+    return [PastTry(record, tuple(in_order(made[key]))) for key, record in records.items()]
 
 
 def entities_to_verify(
