@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from osa.layout import DocumentPart, Layout
@@ -50,10 +50,15 @@ def records_of_run(layout: Layout, run: int) -> tuple[TryRecord, ...]:
 def _working_files(layout: Layout, run: int) -> list[Path]:
     """List the files of records of a run and of its sub-runs."""
     own = layout.records(run)
-    with suppress(FileNotFoundError):
-        names = [path for path in own.parent.iterdir() if path.suffix == own.suffix]
-        return sorted(path for path in names if path.stem == own.stem or path.stem.startswith(f"{own.stem}."))
-    return []
+    begin = f"{own.stem}."  # of those of sub-runs, too
+    try:
+        with os.scandir(own.parent) as entries:  # a night has thousands, and this is asked for each run
+            names = [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+    return [
+        own.parent / name for name in sorted(names) if name.startswith(begin) and name.endswith(own.suffix)
+    ]
 
 
 def calibration_records(layout: Layout, plan: NightPlan) -> tuple[TryRecord, ...]:
