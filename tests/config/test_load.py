@@ -667,7 +667,8 @@ def test_fault_of_alarm_and_other_nights_is_told_with_its_place(make_config, sec
 
 def test_shipped_provenance_needs_nothing(settings, tmp_path):
     how = settings.provenance
-    assert (how.raw_hash, how.graphs) == ("sampled", "auto")
+    assert (how.raw_hash, how.graphs) == ("sampled", "no")  # no pictures in tests; else:
+    assert "\ngraphs = auto\n" in SHIPPED.read_text("utf-8")
     assert how.database == tmp_path / "lst/OSA/provenance.sqlite"
     assert not how.database.parent.exists()
     assert (how.database_url, how.database_password_file) == (None, None)
