@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 
 from osa.layout import Layout
+from osa.records.environment import installed_software
 from osa.steps.checks import LIBRARIES
 from osa.steps.environment import TASK_BEGINS, prepare_environment
 from osa.system.processes import END_WITH_PARENT
@@ -46,5 +47,6 @@ def run_task(
     with Workshop(modules) as workshop:
         for module in LIBRARIES:  # while the workshop has its own imports to do
             import_module(module)
+        installed_software()  # for the records: it is listed once
         _say(f"lstchain imported in {workshop.prepare():.1f} s")
         yield workshop, _say
