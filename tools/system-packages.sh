@@ -5,7 +5,7 @@ set -eu
 PATH="$PATH:/usr/sbin:/sbin" # where the daemons are, also for who is not root
 
 # program and Debian package
-needed="dot:graphviz sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd slurmdbd:slurmdbd munged:munge
+needed="dot:graphviz pdftotext:poppler-utils sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd slurmdbd:slurmdbd munged:munge
 mariadbd:mariadb-server"
 missing=""
 for pair in $needed; do
@@ -28,6 +28,7 @@ for pair in $needed; do
   program=${pair%:*} package=${pair#*:}
   case $package in
     graphviz) without="graphs of provenance cannot be drawn" ;;
+    poppler-utils) without="tests do not read what graphs show" ;;
     *) without="tests on a real Slurm cluster do not work (where they are run as root)" ;;
   esac
   command -v "$program" >/dev/null 2>&1 ||
