@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from osa.cli.common import (
@@ -19,7 +19,7 @@ from osa.cli.common import (
     open_night,
     run_command,
 )
-from osa.errors import ExitCode
+from osa.errors import ExitCode, NightNotCompleteError
 
 if TYPE_CHECKING:
     from osa.closing.cure import Cures
@@ -160,13 +160,27 @@ def _close(work: _Work, closing: Closing) -> ExitCode:
         if closing.is_under_way or not (closing.is_complete or work.arguments.force):
             note("something changed meanwhile: not closed; run closer again")
             return ExitCode.NOT_YET
-        with StageBar() as bar:
-            closing.perform(bar.update, force=work.arguments.force)
+        try:
+            with StageBar() as bar:
+                closing.perform(bar.update, force=work.arguments.force)
+        except NightNotCompleteError as error:
+            _raise_alarm(work, closing, str(error))
+            raise
     if closing.whole_night:
         print(f"Night {work.layout.night} is closed: see {work.layout.night_finished}")
     else:
         print(f"Run {work.arguments.seq} is closed")
     return ExitCode.DONE
+
+
+def _raise_alarm(work: _Work, closing: Closing, why: str) -> None:
+    """Raise the alarm over a night of which all is there, and that cannot be closed."""
+    from osa.closing.alarm import raise_alarm
+
+    if closing.whole_night:
+        remarks = tuple(line.strip() for line in why.splitlines())
+        cures = replace(closing.cures(work.scheduler), remarks=remarks)
+        raise_alarm(closing, cures, attended=sys.stdin.isatty(), say=note)
 
 
 def _cure(work: _Work, closing: Closing) -> bool:

@@ -75,10 +75,10 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     if unknown:
         raise InputError(f"{layout.title} has no sequence of run(s) {', '.join(map(str, unknown))}")
     faults = [] if arguments.index_only else _write(layout, plan, chosen, arguments)
-    if arguments.output is None:
-        _index(layout, plan)
     for fault in faults:
         note(fault)
+    if arguments.output is None:
+        _index(layout, plan)
     return ExitCode.NOT_COMPLETE if faults else ExitCode.DONE
 
 
@@ -134,9 +134,13 @@ def _rebuild(settings: Settings) -> ExitCode:
     names = [name for name in telescope_names(settings.path) if name != settings.telescope_name]
     telescopes = [settings, *(load_settings(settings.path, name) for name in names)]
     with StageBar() as bar:
-        nights = rebuild_index(telescopes, lambda done, total: bar.update("indexing nights", done, total))
+        nights, failures = rebuild_index(
+            telescopes, lambda done, total: bar.update("indexing nights", done, total)
+        )
+    for failure in failures:
+        note(failure)
     note(f"{len(nights)} night(s) are in the index")
-    return ExitCode.DONE
+    return ExitCode.NOT_COMPLETE if failures else ExitCode.DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
 
@@ -47,6 +47,7 @@ def run_task(
     with Workshop(modules) as workshop:
         for module in LIBRARIES:  # while the workshop has its own imports to do
             import_module(module)
-        installed_software()  # for the records: it is listed once
+        with suppress(Exception):  # the records say so
+            installed_software()  # for them: it is listed once
         _say(f"lstchain imported in {workshop.prepare():.1f} s")
         yield workshop, _say

@@ -14,7 +14,7 @@ from osa.errors import OsaError
 from osa.layout import Layout
 from osa.model.run import run_tag
 from osa.provenance.sources import records_of_run
-from osa.records.model import FileRecord, TryRecord
+from osa.records.model import Status, TryRecord
 from osa.records.recorder import Recorder
 from osa.steps.environment import prepare_environment
 from osa.steps.runner import StepRunner, products_are_whole
@@ -82,14 +82,23 @@ def _records(layout: Layout, run: int) -> tuple[TryRecord, ...]:
     """Read what is recorded of a run; what cannot be read is told where provenance is written."""
     try:
         return records_of_run(layout, run)
-    except OSError:
+    except Exception:
         return ()
 
 
-def _is_recorded(step: Step, made: Iterable[FileRecord]) -> bool:
-    """Tell whether the products that are there are those that were recorded last."""
-    last = {item.path: (item.size, item.modified) for item in made}
-    return all(last.get(str(product.final)) == _stamp(product.final) for product in step.products)
+def _is_recorded(step: Step, records: Iterable[TryRecord]) -> bool:
+    """Tell whether the products that are there were recorded, and made from what is to be merged now.
+
+    A sub-run may have been made again since, with as many events.
+    """
+    done = [r for r in records if r.step == step.name and r.status is Status.DONE]
+    if not done:
+        return False
+    paths = [*(item.path for item in step.inputs), *(product.final for product in step.products)]
+    known = {item.path: (item.size, item.modified) for item in (*done[-1].inputs, *done[-1].outputs)}
+    return len(done[-1].inputs) == len(step.inputs) and all(
+        known.get(str(path)) == _stamp(path) for path in paths
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -103,8 +112,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable[[], None]) -> str | None:
     log = layout.log_dir / f"{merge.step.name}_{run_tag(merge.run)}.log"
     recorder = Recorder(layout, merge.run, None)
-    made = [item for record in _records(layout, merge.run) for item in record.outputs]
-    recorder.identifier.learn(made)  # what is merged need not be read once more
+    records = _records(layout, merge.run)
+    for record in records:
+        recorder.identifier.learn(record.outputs)  # what is merged need not be read once more
     runner = StepRunner(
         run=merge.run,
         subrun=None,
@@ -119,7 +129,7 @@ def _perform(layout: Layout, merge: Merge, workshop: Workshop, on_done: Callable
     )
     try:
         # One that is there and not as recorded was killed in between: made again, it has its record.
-        if not (_is_recorded(merge.step, made) and products_are_whole(merge.step)):
+        if not (_is_recorded(merge.step, records) and products_are_whole(merge.step)):
             runner.execute(merge.step)
     except OsaError as error:
         return f"{error} (see {log})"

@@ -250,6 +250,7 @@ class Closing:
             lines = [f"the provenance is not complete ({hint}):", *faults[:_LISTED]]
             lines += [f"… and {len(faults) - _LISTED} more"] * (len(faults) > _LISTED)
             raise NightNotCompleteError("\n  ".join(lines))
+        faults += [fault for sequence, fault in found if sequence not in still_open]
         for fault in faults[:_LISTED]:
             note_incidence(self.layout, f"Closed although the provenance is not complete: {fault}.")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from osa.closing.actions import Move, all_moves
-from osa.errors import OsaError
 from osa.incidences import note_incidence
-from osa.layout import PRODUCT_KINDS, Layout
+from osa.layout import Layout
+from osa.model.dataset import DatasetKind
 from osa.model.run import run_tag
-from osa.model.sequence import NightPlan, Sequence, SequenceKind
+from osa.model.sequence import NightPlan, Sequence
 from osa.nightstate import SequenceState
 from osa.provenance.checks import check_disk
 from osa.provenance.lineage import Entity, Lineage
@@ -22,11 +23,11 @@ from osa.provenance.publish import (
     wants_graphs,
     write_documents,
 )
-from osa.records.model import MOVE_STEP, FileRecord
+from osa.records.model import ASIDE, MOVE_STEP, FileRecord
 from osa.records.recorder import Attempt, Recorder
 from osa.steps.step import OSA
 
-__all__ = ["MoveRecord", "index_provenance", "record_provenance"]
+__all__ = ["MoveRecord", "index_provenance", "record_aside", "record_provenance"]
 
 _PROGRAM = "closer"
 
@@ -51,7 +52,7 @@ class MoveRecord:
         """Write down that moves begin; None where there is nothing to be written, or that cannot be."""
         try:
             return cls._begin(layout, plan, sequence, moves)
-        except OSError as error:
+        except Exception as error:  # whatever it is, the data is moved
             _note_unrecorded(layout, sequence, error)
             return None
 
@@ -79,7 +80,7 @@ class MoveRecord:
         try:
             lineage = lineage_of_sequence(self.layout, self.plan, self.sequence)
             moved = list(_moved(self.layout, self.sequence, lineage))
-        except OSError as error:
+        except Exception as error:  # the closer says below what has no record
             _note_unrecorded(self.layout, self.sequence, error)
         else:
             self.attempt.done(_at_target(entity, move) for entity, move in moved)
@@ -89,7 +90,7 @@ class MoveRecord:
         self.attempt.failed(None, reason)
 
 
-def _note_unrecorded(layout: Layout, sequence: Sequence, error: OSError) -> None:
+def _note_unrecorded(layout: Layout, sequence: Sequence, error: Exception) -> None:
     note_incidence(layout, f"Moves of {sequence.name} could not be recorded: {error}.")
 
 
@@ -123,6 +124,20 @@ def _at_target(entity: Entity, move: Move) -> FileRecord:
     return replace(_file(entity), path=str(move.target), source=str(move.source))
 
 
+def record_aside(layout: Layout, run: int, moved: Mapping[Path, Path]) -> None:
+    """Record that products of a run were set aside: from where, and to where."""
+    outputs = [
+        FileRecord("set aside", DatasetKind.OTHER, str(target), source=str(source))
+        for source, target in moved.items()
+    ]
+    if outputs:
+        production = layout.settings.production.prod_id
+        attempt = Recorder(layout, run, None).begin(
+            MOVE_STEP, _PROGRAM, package=OSA, prod_id=production, parameters=ASIDE
+        )
+        attempt.done(outputs)
+
+
 def record_provenance(
     layout: Layout, plan: NightPlan, states: Iterable[SequenceState], on_done: Callable[[int, int], None]
 ) -> Iterator[tuple[Sequence, str]]:
@@ -154,7 +169,7 @@ def record_provenance(
         try:
             for fault in _record_sequence(layout, plan, state, graphs=graphs):
                 yield state.sequence, fault
-        except (OsaError, OSError) as error:
+        except Exception as error:  # whatever it is, -f has to be able to close
             yield state.sequence, f"provenance of {state.sequence.name} could not be written: {error}"
         on_done(count, len(states))
 
@@ -166,6 +181,8 @@ def _record_sequence(layout: Layout, plan: NightPlan, state: SequenceState, *, g
     written = write_documents(layout, lineage, sequence, graphs=graphs)
     keep_records(layout, sequence)
     yield from written.faults
+    if state.closed:
+        return  # its products were looked at then
     yield from _unrecorded(layout, sequence, lineage)
     yield from check_disk(
         entity
@@ -177,15 +194,7 @@ def _record_sequence(layout: Layout, plan: NightPlan, state: SequenceState, *, g
 def _unrecorded(layout: Layout, sequence: Sequence, lineage: Lineage) -> Iterator[str]:
     """Name products of which no try is recorded that made them."""
     known = {entity.location for entity in _current(lineage)}
-    if sequence.kind is SequenceKind.CALIBRATION:
-        if sequence.drs4_run is None:
-            return
-        products = layout.calibration_products(sequence.drs4_run, sequence.run)
-        finals = [layout.final_calibration_dir / product.name for product in products]
-    else:
-        finals = [
-            layout.final(kind, sequence.run, subrun) for subrun in sequence.subruns for kind in PRODUCT_KINDS
-        ]
+    finals = [move.target for move in all_moves(layout, sequence)]  # a merge without record is made anew
     missing = [path.name for path in finals if path.exists() and str(path) not in known]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -214,6 +223,6 @@ def index_provenance(
     known = [replace(state, closed=state.closed or state.sequence in closing) for state in states]
     try:
         update_index(layout, plan, known)
-    except (OsaError, OSError) as error:
+    except Exception as error:  # as above
         return [f"the index was not brought up to date: {error}"]
     return []

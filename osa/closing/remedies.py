@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from osa.closing.examine import Damage
+from osa.closing.provenance import record_aside
 from osa.closing.undo import stamp
 from osa.cures.other_night import borrow
 from osa.incidences import note_incidence
@@ -61,9 +62,10 @@ class SetAside:
         note_incidence(
             self.layout, f"{path.name} was damaged and is made again: {self.damage.reason}.", once=False
         )
-        for other in self._made_again_with_it():
-            _put_away(other, "replaced")
-        _put_away(path, "damaged")
+        others = self._made_again_with_it()
+        moved = {other: _put_away(other, "replaced") for other in others}
+        moved[path] = _put_away(path, "damaged")
+        record_aside(self.layout, self.sequence.run, moved)
 
     def _made_again_with_it(self) -> list[Path]:
         """List what is in its final place and will be made again: it would be in the way there."""
@@ -79,7 +81,7 @@ class SetAside:
         return sum(1 for _ in path.parent.glob(f"{path.name}.damaged.*"))
 
 
-def _put_away(path: Path, how: str) -> None:
+def _put_away(path: Path, how: str) -> Path:
     name = f"{path.name}.{how}.{stamp(datetime.now(UTC))}"
     other = path.with_name(name)
     for number in count(2):
@@ -87,6 +89,7 @@ def _put_away(path: Path, how: str) -> None:
             break
         other = path.with_name(f"{name}.{number}")
     os.replace(path, other)
+    return other
 
 
 @dataclass(frozen=True)

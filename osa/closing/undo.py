@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from osa.closing.actions import Move
 from osa.closing.journal import perform_moves
+from osa.closing.provenance import record_aside
 from osa.cures.other_night import link_file, links_to_calibration
 from osa.flags import late_raw_files
 from osa.incidences import note_incidence
@@ -15,6 +18,8 @@ from osa.layout import DATACHECK_PDF, INTERLEAVED, PRODUCT_KINDS, Layout
 from osa.model.run import list_subruns, run_tag
 from osa.model.sequence import BorrowedCalibration, NightPlan, Sequence
 from osa.system.files import write_text
+
+_RUN = re.compile(r"\.Run(\d{5,})\.")
 
 __all__ = ["give_back_calibration", "late_subruns", "reopen", "stamp"]
 
@@ -104,6 +109,7 @@ def give_back_calibration(layout: Layout, other: BorrowedCalibration, *, clock: 
     folder = layout.set_aside_dir / stamp(clock)
     moves = list(_all_products(layout, folder))
     perform_moves(layout.moves_journal, moves, lambda *_: None)
+    _record(layout, moves)
     for flag in layout.analysis_dir.glob("sequence_*.closed"):
         flag.unlink()
     # Said before it is so, and not undone by the next closer.
@@ -122,6 +128,17 @@ def give_back_calibration(layout: Layout, other: BorrowedCalibration, *, clock: 
     layout.borrowed_calibration.unlink()
     _unlink(links)
     return len(moves)
+
+
+def _record(layout: Layout, moves: Iterable[Move]) -> None:
+    """Record what was set aside, with the run that it is of."""
+    by_run: dict[int, dict[Path, Path]] = defaultdict(dict)
+    for move in moves:
+        run = _RUN.search(move.source.name)
+        if run is not None:
+            by_run[int(run[1])][move.source] = move.target
+    for number, moved in by_run.items():
+        record_aside(layout, number, moved)
 
 
 def _unlink(links: Iterable[Path]) -> None:

@@ -21,7 +21,7 @@ from osa.nightstate import SequenceState, read_night_state
 from osa.nightsummary.plan import plan_night
 from osa.provenance.jobs import tasks_of_tries
 from osa.provenance.lineage import build_lineage, merge_tries
-from osa.provenance.sources import calibration_records, records_of_night
+from osa.provenance.sources import calibration_records, has_records, records_of_night
 
 __all__ = ["index_night", "nights_with_records", "rebuild_index", "update_index"]
 
@@ -61,7 +61,9 @@ def index_night(
     return changes
 
 
-def rebuild_index(telescopes: Sequence[Settings], on_done: Progress = lambda *_: None) -> list[Layout]:
+def rebuild_index(
+    telescopes: Sequence[Settings], on_done: Progress = lambda *_: None
+) -> tuple[list[Layout], list[str]]:
     """Make the index anew from the records of all nights that are there, of all productions.
 
     Parameters
@@ -73,20 +75,30 @@ def rebuild_index(telescopes: Sequence[Settings], on_done: Progress = lambda *_:
 
     Returns
     -------
-    list of Layout
-        The nights.
+    tuple of (list of Layout, list of str)
+        The nights that are in it, and what is wrong with others.
     """
     layouts = [layout for settings in telescopes for layout in nights_with_records(settings)]
     database = open_empty(telescopes[0].provenance)
+    done, failures = [], []
     for count, layout in enumerate(layouts, start=1):
-        plan, states = None, tuple[SequenceState, ...]()
-        if layout.settings in telescopes:  # of other productions the sequences may have been others
-            with suppress(InputError):  # the night summary is gone: the records tell enough
-                plan = plan_night(layout)
-                states = read_night_state(layout, plan, tasks_of_tries(records_of_night(layout)))
-        index_night(database, layout, plan, states)
+        try:
+            _index_from_files(database, layout, is_configured=layout.settings in telescopes)
+            done.append(layout)
+        except OSError as error:
+            failures.append(f"{layout.title} is not in the index: {error}")
         on_done(count, len(layouts))
-    return layouts
+    return done, failures
+
+
+def _index_from_files(database: Database, layout: Layout, *, is_configured: bool) -> None:
+    """Bring a night into the index; of productions that are not configured only what the records tell."""
+    plan, states = None, tuple[SequenceState, ...]()
+    if is_configured:
+        with suppress(InputError):  # the night summary is gone: the records tell enough
+            plan = plan_night(layout)
+            states = read_night_state(layout, plan, tasks_of_tries(records_of_night(layout)))
+    index_night(database, layout, plan, states)
 
 
 def nights_with_records(settings: Settings) -> Iterator[Layout]:
@@ -96,7 +108,7 @@ def nights_with_records(settings: Settings) -> Iterator[Layout]:
         others = sorted(name for name in productions if name not in configured)
         for each in (settings, *(_of_production(settings, name) for name in others)):
             layout = Layout(each, night)
-            if records_of_night(layout):
+            if has_records(layout):
                 yield layout
 
 

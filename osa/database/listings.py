@@ -170,12 +170,15 @@ def find_by_run(
     night: str | None = None,
     kind: DatasetKind | None = None,
     limit: int | None = LIMIT,
+    telescope: str | None = None,
 ) -> list[Product]:
     """List the products of a run, or of one of its sub-runs."""
-    return _products(connection, and_(*_of_run(run, subrun, night)), kind, limit)
+    return _products(connection, and_(*_of_run(run, subrun, night, telescope)), kind, limit)
 
 
-def _of_run(run: int | None, subrun: int | None, night: str | None) -> list[ColumnElement[bool]]:
+def _of_run(
+    run: int | None, subrun: int | None, night: str | None, telescope: str | None = None
+) -> list[ColumnElement[bool]]:
     conditions = [nights.c.id == tries.c.night_id]
     if run is not None:
         conditions.append(tries.c.run == run)
@@ -183,6 +186,8 @@ def _of_run(run: int | None, subrun: int | None, night: str | None) -> list[Colu
         conditions.append(tries.c.subrun == subrun)
     if night is not None:
         conditions.append(nights.c.night == night)
+    if telescope is not None:
+        conditions.append(nights.c.telescope == telescope)
     return conditions
 
 
@@ -223,7 +228,11 @@ def _select_products(condition: ColumnElement[bool], kind: DatasetKind | None = 
 
 
 def tries_of(
-    connection: Connection, run: int, subrun: int | None = None, night: str | None = None
+    connection: Connection,
+    run: int,
+    subrun: int | None = None,
+    night: str | None = None,
+    telescope: str | None = None,
 ) -> list[PastTry]:
     """List all tries of a run or sub-run by time, failed and unfinished ones too, and what each made.
 
@@ -237,8 +246,10 @@ def tries_of(
         One of its sub-runs; None for all, and for what was done with the whole run.
     night : str or None
         Night as ``2020-01-27``; None for all in which the run was worked on.
+    telescope : str or None
+        The telescope; None for all.
     """
-    query = select(tries.c.id).where(*_of_run(run, subrun, night))
+    query = select(tries.c.id).where(*_of_run(run, subrun, night, telescope))
     records = fetch_tries(connection, connection.execute(query).scalars().all())
     made: dict[int, list[Entity]] = defaultdict(list)
     for chunk in chunks(records):

@@ -110,7 +110,11 @@ def impact_of_version(connection: Connection, name: str, version: str) -> Lineag
 
 
 def lineage_of_run(
-    connection: Connection, run: int, night: str | None = None, prod_id: str | None = None
+    connection: Connection,
+    run: int,
+    night: str | None = None,
+    prod_id: str | None = None,
+    telescope: str | None = None,
 ) -> Lineage:
     """Tell all that is known of a run.
 
@@ -124,6 +128,8 @@ def lineage_of_run(
         Night as ``2020-01-27``; None for all in which it was worked on.
     prod_id : str or None
         Production that the tries worked for; None for all.
+    telescope : str or None
+        The telescope; None for all.
 
     Returns
     -------
@@ -135,6 +141,8 @@ def lineage_of_run(
     query = query.where(tries.c.run == run)
     if night is not None:
         query = query.where(nights.c.night == night)
+    if telescope is not None:
+        query = query.where(nights.c.telescope == telescope)
     if prod_id is not None:
         query = query.where(tries.c.prod_id == prod_id)
     own = set(connection.execute(query).scalars())

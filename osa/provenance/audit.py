@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from osa.layout import DocumentPart, Layout
 from osa.model.run import run_tag
 from osa.provenance.checks import check_disk, check_document, check_round_trip
 from osa.provenance.lineage import build_lineage
-from osa.provenance.sources import part_of, records_of_night
-from osa.records.model import MOVE_STEP
+from osa.provenance.sources import in_production, part_of, records_of_night
+from osa.records.model import MOVE_STEP, Status
 
 __all__ = ["audit_documents", "audit_files", "documents_of_night", "missing_documents"]
 
@@ -40,7 +39,7 @@ def documents_of_night(layout: Layout, runs: Iterable[int] = ()) -> list[tuple[D
 
 
 def missing_documents(layout: Layout, runs: Iterable[int] = ()) -> list[Path]:
-    """List the documents that should be there, as something was done that they tell of.
+    """List the documents that should be there, as something was made that they tell of.
 
     Parameters
     ----------
@@ -55,15 +54,14 @@ def missing_documents(layout: Layout, runs: Iterable[int] = ()) -> list[Path]:
         If nothing is recorded of one of the runs.
     """
     wanted = frozenset(runs)
-    expected: dict[int, set[Path]] = defaultdict(set)
-    for record in records_of_night(layout):
-        if record.night != str(layout.night):
-            continue  # the calibration of another night
-        part = part_of(record)
-        if record.step != MOVE_STEP:
+    records = [record for record in records_of_night(layout) if record.night == str(layout.night)]
+    expected: dict[int, set[Path]] = {record.run: set() for record in records}
+    for record in in_production(layout, records):
+        if record.step != MOVE_STEP and record.status is Status.DONE:
+            part = part_of(record)
             expected[record.run].add(layout.document(part, record.run))
-        if part is DocumentPart.DL1_TO_DL2:
-            expected[record.run].add(layout.document(DocumentPart.CALIBRATION_TO_DL2, record.run))
+            if part is DocumentPart.DL1_TO_DL2:
+                expected[record.run].add(layout.document(DocumentPart.CALIBRATION_TO_DL2, record.run))
     unknown = sorted(wanted - set(expected))
     if unknown:
         raise InputError(f"{layout.title} has no records of run(s) {', '.join(map(str, unknown))}")

@@ -24,7 +24,7 @@ from prov.model import (
 
 from osa.layout import DocumentPart
 from osa.model.dataset import DatasetKind
-from osa.provenance.document import OSA
+from osa.provenance.document import OSA, VOPROV
 from osa.provenance.lineage import Entity
 from osa.records.identity import same_content
 
@@ -164,6 +164,8 @@ class _Look:
         for identifier in self.elements:
             if self._kind(identifier) != product or identifier not in self.makers:
                 continue
+            if self._is_replaced(identifier):
+                continue
             sources = self._sources(identifier, reached)
             kinds = {kind for kind, _, _ in sources}
             missing = [str(kind) for kind in needed if kind not in kinds]
@@ -200,6 +202,9 @@ class _Look:
     def _attribute(self, identifier: QualifiedName, name: str) -> object:
         element = self.elements.get(identifier)
         return next(iter(element.get_attribute(OSA[name])), None) if element else None
+
+    def _is_replaced(self, identifier: QualifiedName) -> bool:
+        return bool(self.elements[identifier].get_attribute(VOPROV["invalidatedAtTime"]))
 
     def _name(self, identifier: QualifiedName) -> str:
         element = self.elements.get(identifier)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from osa.model.dataset import DatasetKind
-from osa.records.model import MOVE_STEP, ConfigFile, FileRecord, Status, TryRecord
+from osa.records.model import ASIDE, MOVE_STEP, REFERENCE_ROLE, ConfigFile, FileRecord, Status, TryRecord
 
 __all__ = ["Entity", "Lineage", "Use", "build_lineage", "merge_tries"]
 
@@ -222,6 +222,8 @@ class _Builder:
         del self._at[item.source or ""]
         self._at[item.path] = entity_id
         self.entities[entity_id] = replace(self.entities[entity_id], location=item.path)
+        if ASIDE.items() <= record.parameters.items():
+            self._replace(item.path, record.ended)
 
     def _replace(self, path: str, when: datetime | None) -> None:
         """Note that what had a name has it no longer."""
@@ -266,6 +268,8 @@ class _Builder:
         made = [self.entities[entity_id] for entity_id in entity_ids]
         same = [entity for entity in made if entity.kind is item.kind and entity.made_by != record.id]
         named = [entity for entity in same if entity.name == item.name]
+        if item.role == REFERENCE_ROLE:  # a copy of it is not where it comes from
+            same = named
         before = [e for e in named or same if e.made_at and e.made_at <= record.started]
         if before:
             return before[-1].id

@@ -16,6 +16,8 @@ from osa.records.model import MOVE_STEP, TryRecord
 __all__ = [
     "archive_folders",
     "calibration_records",
+    "has_records",
+    "in_production",
     "part_of",
     "records_of_night",
     "records_of_run",
@@ -89,14 +91,15 @@ def records_of_sequence(layout: Layout, plan: NightPlan, sequence: Sequence) -> 
     """
     own = records_of_run(layout, sequence.run)
     if sequence.kind is SequenceKind.CALIBRATION:
-        return _of_production(layout, own, is_calibration=True)
-    before = _of_production(layout, calibration_records(layout, plan), is_calibration=True)
-    return merge_tries(before, _of_production(layout, own))
+        return in_production(layout, own, is_calibration=True)
+    before = in_production(layout, calibration_records(layout, plan), is_calibration=True)
+    return merge_tries(before, in_production(layout, own))
 
 
-def _of_production(
+def in_production(
     layout: Layout, records: Iterable[TryRecord], *, is_calibration: bool = False
 ) -> tuple[TryRecord, ...]:
+    """Take out the tries of the productions that are configured, and all moves."""
     production = layout.settings.production
     wanted = {
         DocumentPart.CALIBRATION: production.calibration_prod_id,
@@ -111,12 +114,21 @@ def _of_production(
     )
 
 
+def has_records(layout: Layout) -> bool:
+    """Tell whether there are files of records of a night."""
+    return bool(_runs_with_records(layout))
+
+
 def records_of_night(layout: Layout) -> tuple[TryRecord, ...]:
     """Read all records of a night that are there, whatever the night summary says of it."""
+    return merge_tries(*(records_of_run(layout, run) for run in _runs_with_records(layout)))
+
+
+def _runs_with_records(layout: Layout) -> list[int]:
     runs = {path.stem.partition("_")[2].partition(".")[0] for path in _all_working_files(layout)}
     for part in (DocumentPart.CALIBRATION, DocumentPart.CALIBRATION_TO_DL1, DocumentPart.DL1_TO_DL2):
         runs |= {path.stem.rpartition("Run")[2] for path in _kept_files(layout, part)}
-    return merge_tries(*(records_of_run(layout, int(run)) for run in sorted(runs) if run.isdecimal()))
+    return sorted(int(run) for run in runs if run.isdecimal())
 
 
 def _all_working_files(layout: Layout) -> Iterator[Path]:

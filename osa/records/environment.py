@@ -33,13 +33,17 @@ def main_versions() -> Mapping[str, str]:
 @lru_cache
 def installed_software() -> str:
     """List all that is installed, one ``name==version`` a line, below Python and the system."""
-    packages = {
-        f"{re.sub('[-_.]+', '-', name).lower()}=={found.version}"
-        for found in metadata.distributions()
-        if (name := found.metadata["Name"])
-    }
+    packages = {line for found in metadata.distributions() if (line := _name_and_version(found))}
     head = [f"python=={platform.python_version()}", f"# {platform.platform()}"]
     return "\n".join([*head, *sorted(packages), ""])
+
+
+def _name_and_version(found: metadata.Distribution) -> str:
+    try:
+        name = found.metadata["Name"]
+        return f"{re.sub('[-_.]+', '-', name).lower()}=={found.version}" if name else ""
+    except (OSError, ValueError):  # what it says of itself cannot be read
+        return ""
 
 
 def job_ids(environment: Mapping[str, str]) -> JobIds:

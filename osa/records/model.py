@@ -9,10 +9,26 @@ from enum import StrEnum
 
 from osa.model.dataset import DatasetKind
 
-__all__ = ["MOVE_STEP", "ConfigFile", "FileRecord", "JobIds", "Software", "Status", "TryRecord"]
+__all__ = [
+    "ASIDE",
+    "MOVE_STEP",
+    "REFERENCE_ROLE",
+    "ConfigFile",
+    "FileRecord",
+    "JobIds",
+    "Software",
+    "Status",
+    "TryRecord",
+]
 
 MOVE_STEP = "move"
 """Name of the try in which the closer moved a run's products: it makes nothing, but changes places."""
+
+ASIDE = {"aside": "yes"}
+"""Parameters of a move that sets products aside: they are no longer those of the night."""
+
+REFERENCE_ROLE = "reference"
+"""Role of a file that a step copies."""
 
 
 class Status(StrEnum):

@@ -115,24 +115,33 @@ class Recorder:
             job=job_ids(os.environ),
         )
         attempt = Attempt(self, record)
+        # Each by itself: one that cannot be read does not cost the others.
+        read = [*known]
+        for role, kind, path in inputs:
+            with self.guarded(step):
+                read.append(self.identifier.identify(role, kind, path))
+        configured = []
+        for name, path in configuration:
+            with self.guarded(step):
+                configured.append(self._configured(name, path))
+        attempt.record = replace(record, inputs=tuple(read), configuration=tuple(configured))
         with self.guarded(step):
-            attempt.record = replace(
-                record,
-                inputs=(*known, *(self.identifier.identify(*file) for file in inputs)),
-                configuration=tuple(self._configured(name, path) for name, path in configuration),
-                software=self._software(),
-            )
+            attempt.record = replace(attempt.record, software=self._software())
+        with self.guarded(step):
             append_begin(self.path, attempt.record)
             attempt.is_begun = True
         return attempt
 
     @contextmanager
     def guarded(self, step: str) -> Iterator[None]:
-        """Keep what goes wrong with a record from the data; but say so."""
+        """Keep whatever goes wrong with a record from the data; but say so."""
         try:
             yield
-        except OSError as error:
-            self._tell(f"no provenance of {step} of {self.path.stem}: {error.strerror or error}")
+        except MemoryError:  # not for want of anything of ours: the task is to be tried again with more
+            raise
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or error
+            self._tell(f"no provenance of {step} of {self.path.stem}: {reason}")
 
     def _tell(self, what: str) -> None:
         self.say(what)

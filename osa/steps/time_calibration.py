@@ -14,6 +14,7 @@ from typing import Any
 
 from osa.layout import Layout
 from osa.model.dataset import DatasetKind
+from osa.records.model import REFERENCE_ROLE
 from osa.steps.checks import check_time_calibration
 from osa.steps.step import OSA, Input, Product, Step
 from osa.system.workers import EntryPoint
@@ -78,7 +79,7 @@ def reference_time_calibration(layout: Layout, *, calibration_run: int, referenc
         ),
         prod_id=layout.settings.production.calibration_prod_id,
         input=reference.name,
-        inputs=(Input("reference", DatasetKind.TIME_CALIBRATION, reference),),
+        inputs=(Input(REFERENCE_ROLE, DatasetKind.TIME_CALIBRATION, reference),),
         package=OSA,
     )
 

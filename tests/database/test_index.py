@@ -168,7 +168,7 @@ def test_no_folders_no_nights(settings: Settings) -> None:
     for folder in (settings.telescope.analysis_dir, settings.telescope.dl1_dir):
         shutil.rmtree(folder, ignore_errors=True)
     assert list(nights_with_records(settings)) == []
-    assert rebuild_index([settings]) == []
+    assert rebuild_index([settings]) == ([], [])
 
 
 def test_nights_are_found_in_work_and_with_products(settings: Settings) -> None:
@@ -212,7 +212,7 @@ def test_rebuilding_brings_all_nights(settings: Settings, layout: Layout) -> Non
     others = [other_night(settings, text) for text in (NIGHTS[0], NIGHTS[2])]
     keep_with_products(others[0])
     told: list[tuple[int, int]] = []
-    nights = rebuild_index([settings], lambda *what: told.append(what))
+    nights, _ = rebuild_index([settings], lambda *what: told.append(what))
     assert [str(each.night) for each in nights] == list(NIGHTS)
     assert told == [(1, 3), (2, 3), (3, 3)]
     for each in (*others, layout):
@@ -224,7 +224,7 @@ def test_rebuilding_brings_all_nights(settings: Settings, layout: Layout) -> Non
 def test_night_whose_summary_is_gone(settings: Settings, layout: Layout) -> None:
     update_index(layout, plan_night(layout), [])
     layout.night_summary.unlink()
-    assert [str(each.night) for each in rebuild_index([settings])] == [str(layout.night)]
+    assert [str(each.night) for each in rebuild_index([settings])[0]] == [str(layout.night)]
     assert products(layout) == ALL_PRODUCTS
     assert sequences_of(settings) == []
 

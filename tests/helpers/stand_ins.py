@@ -21,7 +21,8 @@ from osa.model.sequence import Sequence, SequenceKind
 from osa.nightsummary.plan import plan_night
 
 _SCRIPT = """\
-import json, os, shutil, sys
+import json, os, shutil, sys, uuid
+from datetime import datetime, timezone
 from pathlib import Path
 folder, analysis, name = Path({folder!r}), Path({analysis!r}), {name!r}
 task = os.environ.get("SLURM_ARRAY_TASK_ID")
@@ -45,11 +46,19 @@ else:
     tag = f"{{run}}.{{int(task):04d}}"
     patterns = [f"*Run{{tag}}.*"]
 (analysis / "provenance").mkdir(exist_ok=True)
-for pattern in [*patterns, f"provenance/*_{{tag}}.jsonl", f"*_{{tag}}.history"]:
+for record in (folder / "products" / "provenance").glob(f"*_{{tag}}.jsonl"):
+    ids = {{}}
+    with open(analysis / "provenance" / record.name, "a") as stream:
+        for values in map(json.loads, record.read_text().splitlines()):
+            kind = "begin" if "begin" in values else "end"
+            values[kind] = ids.setdefault(values[kind], str(uuid.uuid4()))
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            values["started" if kind == "begin" else "ended"] = now
+            stream.write(json.dumps(values) + "\\n")
+for pattern in [*patterns, f"*_{{tag}}.history"]:
     for made in (folder / "products").glob(pattern):
-        where = analysis / made.relative_to(folder / "products")
-        shutil.copy2(made, where.with_name(f".{{made.name}}"))
-        os.replace(where.with_name(f".{{made.name}}"), where)
+        shutil.copy2(made, analysis / f".{{made.name}}")
+        os.replace(analysis / f".{{made.name}}", analysis / made.name)
 """
 
 

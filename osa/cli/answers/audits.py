@@ -27,7 +27,11 @@ def verify(arguments: argparse.Namespace) -> ExitCode:
         else:
             files = list(
                 entities_to_verify(
-                    connection, night=arguments.night, run=arguments.run, inputs=arguments.inputs
+                    connection,
+                    night=arguments.night,
+                    run=arguments.run,
+                    telescope=arguments.telescope,
+                    inputs=arguments.inputs,
                 )
             )
     faults = [f"{e.location}: another file has its name now" for e in files if e.replaced_at is not None]

@@ -48,13 +48,16 @@ def _to_export(arguments: argparse.Namespace) -> tuple[Lineage, str]:
         if arguments.target.isdecimal() and len(arguments.target) <= 8:
             run = int(arguments.target)
             if arguments.impact:
-                files = [product.entity.id for product in find_by_run(connection, run, limit=None)]
+                files = [
+                    product.entity.id
+                    for product in find_by_run(connection, run, limit=None, telescope=arguments.telescope)
+                ]
                 if not files:
                     raise InputError(f"run {run} is not in the index")
                 return impact_of(connection, files, arguments.depth), f"what was made of run {run_tag(run)}"
             if arguments.depth is not None:
                 raise InputError("--depth goes with a FILE, or with --impact: of a run all is told")
-            lineage = lineage_of_run(connection, run)
+            lineage = lineage_of_run(connection, run, telescope=arguments.telescope)
             if not lineage.tries:
                 raise InputError(f"run {run} is not in the index")
             return lineage, f"provenance of run {run_tag(run)}"

@@ -85,7 +85,7 @@ def impact(arguments: argparse.Namespace) -> ExitCode:
 def _start_of_impact(connection: Connection, arguments: argparse.Namespace) -> list[str]:
     if arguments.run is None:
         return [the_file(connection, arguments.file).id]
-    products = find_by_run(connection, arguments.run, limit=None)
+    products = find_by_run(connection, arguments.run, limit=None, telescope=arguments.telescope)
     if not products:
         raise InputError(f"run {arguments.run} is not in the index")
     return [product.entity.id for product in products]
@@ -111,7 +111,7 @@ def _find(connection: Connection, arguments: argparse.Namespace) -> list[Product
         return find_by_configuration(connection, arguments.configuration, kind, limit)
     if arguments.night is not None:
         return find_by_night(connection, arguments.night, arguments.telescope, kind, limit)
-    return find_by_run(connection, arguments.run, kind=kind, limit=limit)
+    return find_by_run(connection, arguments.run, kind=kind, limit=limit, telescope=arguments.telescope)
 
 
 def diff(arguments: argparse.Namespace) -> ExitCode:
@@ -119,7 +119,10 @@ def diff(arguments: argparse.Namespace) -> ExitCode:
     from osa.provenance.compare import differences
 
     with index(arguments) as connection:
-        lineages = [lineage_of_run(connection, run) for run in (arguments.first, arguments.second)]
+        lineages = [
+            lineage_of_run(connection, run, telescope=arguments.telescope)
+            for run in (arguments.first, arguments.second)
+        ]
     for run, lineage in zip((arguments.first, arguments.second), lineages, strict=True):
         if not lineage.tries:
             raise InputError(f"run {run} is not in the index")
@@ -135,7 +138,7 @@ def tries(arguments: argparse.Namespace) -> ExitCode:
     """List all tries of a run or sub-run."""
     run, subrun = arguments.run
     with index(arguments) as connection:
-        attempts = tries_of(connection, run, subrun, arguments.night)
+        attempts = tries_of(connection, run, subrun, arguments.night, arguments.telescope)
     if not attempts:
         raise InputError(f"no tries of {run_text(run, subrun)} are in the index")
     rows = []
