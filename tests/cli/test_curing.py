@@ -456,6 +456,19 @@ def test_alarm_where_a_person_has_to_look(work: StandIns, make_config: Callable[
     assert "sequencer -d 2020_01_27 --unveto 1874" in text
 
 
+def test_alarm_where_provenance_keeps_the_night_open(
+    work: StandIns, make_config: Callable[..., Path], capsys: Capture
+) -> None:
+    make_config(MACHINE | {("ALARM", "hour"): "18"})
+    work.layout.records(1874, 0).unlink()
+    assert closer(work, "-y") == 1
+    assert "see " + str(work.layout.alarm) in capsys.readouterr().err
+    text = work.layout.alarm.read_text("utf-8")
+    assert "nothing is recorded of how dl1_LST-1.Run01874.0000.h5" in text and "closer -f" in text
+    assert closer(work, "-y", "-f") == 0
+    assert not work.layout.alarm.exists()
+
+
 def test_alarm_is_over_when_the_night_is_closed(work: StandIns, make_config: Callable[..., Path]) -> None:
     make_config(MACHINE | {("ALARM", "hour"): "18"})
     work.unmake(1874, 1)

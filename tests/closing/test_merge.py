@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from osa.closing.actions import Merge
 from osa.closing.merge import perform_merges
 from osa.errors import ProductError
 from osa.layout import Layout
+from osa.model.dataset import DatasetKind
 from osa.records.lines import read_records
 from osa.steps.history import read_history
-from osa.steps.step import Product, Step
+from osa.steps.step import Input, Product, Step
 from osa.system.workers import EntryPoint
 
 
@@ -94,6 +96,18 @@ def test_merged_file_that_is_not_as_recorded_is_made_anew_once(layout: Layout, h
     assert codes(layout, 1874) == [0, 0]
     (made,) = read_records(layout.records(1874))[-1].outputs
     assert (made.path, made.modified) == (str(path), path.stat().st_mtime_ns)
+
+
+def test_merged_file_is_made_anew_where_a_subrun_was(layout: Layout, tmp_path: Path) -> None:
+    """With as many events as before, say: the file itself does not tell."""
+    part = tmp_path / "part.h5"
+    part.write_text("first")
+    one = merge(layout, 1874)
+    one = replace(one, step=replace(one.step, inputs=(Input("DL2", DatasetKind.DL2, part),)))
+    assert perform(layout, one) == perform(layout, one) == ([], 1)
+    part.write_text("other")
+    assert perform(layout, one) == perform(layout, one) == ([], 1)
+    assert codes(layout, 1874) == [0, 0]
 
 
 def test_merged_file_that_is_not_whole_is_made_anew(layout: Layout) -> None:

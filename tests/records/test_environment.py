@@ -93,5 +93,21 @@ def test_the_job_is_read_from_the_environment(variables, expected):
     assert job_ids(variables) == expected
 
 
+def test_a_package_that_cannot_be_read_is_left_out(monkeypatch):
+    class Odd:
+        version = "1"
+
+        @property
+        def metadata(self):
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd")
+
+    monkeypatch.setattr(environment.metadata, "distributions", lambda: [Odd()])
+    environment.installed_software.cache_clear()
+    try:
+        assert len(environment.installed_software().splitlines()) == 2
+    finally:
+        environment.installed_software.cache_clear()
+
+
 def test_numbers_that_are_too_long_are_none():
     assert job_ids(JOB | {"SLURM_ARRAY_TASK_ID": "9" * 5000}) == JobIds("18", None, 0)
