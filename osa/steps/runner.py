@@ -113,6 +113,8 @@ class StepRunner:
             outputs = attempt.identify((str(p.kind), p.kind, path, p.final) for path, p in made)
             for path, product in made:
                 publish(path, product.final)
+            # Before it is said to be done: nobody sweeps after a step that need not be done again.
+            shutil.rmtree(scratch, ignore_errors=True)
             attempt.done(outputs, outcome)
             self._record(step, 0)
             self.say(

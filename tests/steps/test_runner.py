@@ -219,6 +219,14 @@ def test_an_exception_in_the_middle_leaves_no_trace(make_runner, step, folder, e
     assert scratches(folder) == []
 
 
+def test_scratch_is_gone_before_success_is_recorded(make_runner, step, folder, monkeypatch):
+    """Killed just after that, nothing would sweep it: the step is not done again."""
+    left = []
+    monkeypatch.setattr(runner_module, "append_record", lambda *_: left.append(scratches(folder)))
+    make_runner(InProcess()).execute(step(*GOOD))
+    assert left == [[]]
+
+
 def test_products_are_there_before_success_is_recorded(make_runner, step, folder, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
