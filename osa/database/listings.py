@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from osa.database.find import with_hash
-from osa.database.reading import as_entity, fetch_tries, in_order, select_entities
+from osa.database.reading import as_entity, fetch_tries, in_order, of_run, select_entities
 from osa.database.schema import entities, nights, software_versions, tries, uses
 from osa.database.upsert import CHUNK, chunks
 from osa.errors import InputError
@@ -173,22 +173,7 @@ def find_by_run(
     telescope: str | None = None,
 ) -> list[Product]:
     """List the products of a run, or of one of its sub-runs."""
-    return _products(connection, and_(*_of_run(run, subrun, night, telescope)), kind, limit)
-
-
-def _of_run(
-    run: int | None, subrun: int | None, night: str | None, telescope: str | None = None
-) -> list[ColumnElement[bool]]:
-    conditions = [nights.c.id == tries.c.night_id]
-    if run is not None:
-        conditions.append(tries.c.run == run)
-    if subrun is not None:
-        conditions.append(tries.c.subrun == subrun)
-    if night is not None:
-        conditions.append(nights.c.night == night)
-    if telescope is not None:
-        conditions.append(nights.c.telescope == telescope)
-    return conditions
+    return _products(connection, and_(*of_run(run, subrun, night, telescope)), kind, limit)
 
 
 def _products(
@@ -249,7 +234,7 @@ def tries_of(
     telescope : str or None
         The telescope; None for all.
     """
-    query = select(tries.c.id).where(*_of_run(run, subrun, night, telescope))
+    query = select(tries.c.id).where(*of_run(run, subrun, night, telescope))
     records = fetch_tries(connection, connection.execute(query).scalars().all())
     made: dict[int, list[Entity]] = defaultdict(list)
     for chunk in chunks(records):
@@ -287,7 +272,7 @@ def entities_to_verify(
     if night is None and run is None and subrun is None and telescope is None:
         yield from _all_current(connection, inputs=inputs)
         return
-    of_try = and_(*_of_run(run, subrun, night))
+    of_try = and_(*of_run(run, subrun, night))
     if telescope is not None:
         of_try = and_(of_try, nights.c.telescope == telescope)
     made = select(entities.c.id).join_from(tries, entities, entities.c.try_id == tries.c.id).where(of_try)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from osa.database.schema import entities, nights, parameter_sets, roles, software, tries, uses
 from osa.database.upsert import chunks, known_rows
@@ -15,7 +15,7 @@ from osa.model.dataset import DatasetKind
 from osa.provenance.lineage import Entity, Lineage, Use
 from osa.records.model import ConfigFile, JobIds, Software, Status, TryRecord
 
-__all__ = ["as_entity", "assemble", "fetch_tries", "in_order", "select_entities"]
+__all__ = ["as_entity", "assemble", "fetch_tries", "in_order", "of_run", "select_entities"]
 
 _MAKERS = tries.alias("makers")
 
@@ -198,3 +198,17 @@ def _fetch_entities(connection: Connection, keys: Iterable[int]) -> Iterable[tup
     for chunk in chunks(keys):
         for row in connection.execute(select_entities().where(entities.c.id.in_(chunk))):
             yield row.id, as_entity(row)
+
+
+def of_run(
+    run: int | None, subrun: int | None = None, night: str | None = None, telescope: str | None = None
+) -> list[ColumnElement[bool]]:
+    """Make the conditions that a try, joined with its night, is of a run; None stands for any."""
+    asked = (
+        (tries.c.run, run),
+        (tries.c.subrun, subrun),
+        (nights.c.night, night),
+        (nights.c.telescope, telescope),
+    )
+    wanted = (column == value for column, value in asked if value is not None)
+    return [nights.c.id == tries.c.night_id, *wanted]

@@ -15,8 +15,8 @@ from sqlalchemy import (
     select,
 )
 
-from osa.database.reading import assemble
-from osa.database.schema import entities, nights, software_versions, tries, uses
+from osa.database.reading import assemble, of_run
+from osa.database.schema import entities, software_versions, tries, uses
 from osa.database.upsert import chunks, keys_of
 from osa.errors import InputError
 from osa.provenance.lineage import Lineage
@@ -137,12 +137,7 @@ def lineage_of_run(
         All tries of the run, those that failed too, what they read and made, and how that came about:
         the calibration and its raw files.
     """
-    query = select(tries.c.id).join_from(tries, nights, nights.c.id == tries.c.night_id)
-    query = query.where(tries.c.run == run)
-    if night is not None:
-        query = query.where(nights.c.night == night)
-    if telescope is not None:
-        query = query.where(nights.c.telescope == telescope)
+    query = select(tries.c.id).where(*of_run(run, None, night, telescope))
     if prod_id is not None:
         query = query.where(tries.c.prod_id == prod_id)
     own = set(connection.execute(query).scalars())
