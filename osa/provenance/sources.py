@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from osa.layout import DocumentPart, Layout
@@ -14,7 +14,6 @@ from osa.records.lines import read_records
 from osa.records.model import MOVE_STEP, TryRecord
 
 __all__ = [
-    "archive_folders",
     "calibration_records",
     "has_records",
     "in_production",
@@ -125,17 +124,8 @@ def records_of_night(layout: Layout) -> tuple[TryRecord, ...]:
 
 
 def _runs_with_records(layout: Layout) -> list[int]:
-    runs = {path.stem.partition("_")[2].partition(".")[0] for path in _all_working_files(layout)}
+    working = layout.records_dir.glob(f"{layout.settings.telescope_name}_*{layout.records(0).suffix}")
+    runs = {path.stem.partition("_")[2].partition(".")[0] for path in working}
     for part in (DocumentPart.CALIBRATION, DocumentPart.CALIBRATION_TO_DL1, DocumentPart.DL1_TO_DL2):
         runs |= {path.stem.rpartition("Run")[2] for path in _kept_files(layout, part)}
     return sorted(int(run) for run in runs if run.isdecimal())
-
-
-def _all_working_files(layout: Layout) -> Iterator[Path]:
-    yield from layout.records_dir.glob(f"{layout.settings.telescope_name}_*{layout.records(0).suffix}")
-
-
-def archive_folders(layout: Layout) -> tuple[Path, ...]:
-    """List where copies of configuration files are: in work, and with final products."""
-    parts = (DocumentPart.CALIBRATION, DocumentPart.CALIBRATION_TO_DL1, DocumentPart.DL1_TO_DL2)
-    return (layout.archive_dir, *(layout.document_dir(part) / "archive" for part in parts))

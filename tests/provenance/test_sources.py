@@ -15,7 +15,6 @@ from osa.model.night import Night
 from osa.nightsummary.plan import plan_night
 from osa.provenance.publish import keep_records
 from osa.provenance.sources import (
-    archive_folders,
     calibration_records,
     part_of,
     records_of_night,
@@ -223,15 +222,6 @@ def test_without_a_calibration_there_are_no_records_of_it(complete, plan):
 def test_a_try_is_kept_with_what_it_made(step, part):
     assert part_of(attempt(1, step)) is part
     assert part_of(attempt(1, step), is_calibration=True) is DocumentPart.CALIBRATION
-
-
-def test_archives_are_looked_for_with_all_products(layout):
-    assert archive_folders(layout) == (
-        layout.archive_dir,
-        layout.final_calibration_dir / "log/archive",
-        layout.final_dl1_dir / "log/archive",
-        layout.final_dl2_dir / "log/archive",
-    )
 
 
 def test_kept_records_read_as_those_in_work(complete, run):
