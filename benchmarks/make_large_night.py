@@ -85,7 +85,8 @@ def _write_configuration(root: Path) -> Path:
         (root / folder).mkdir(parents=True)
     shipped = Path("cfg/sequencer.cfg").read_text(encoding="utf-8")
     path = root / "unfinished.cfg"
-    path.write_text(fill_in(shipped, {("DEFAULT", "base"): str(root).replace("%", "%%")}), encoding="utf-8")
+    values = {("DEFAULT", "base"): str(root).replace("%", "%%"), ("ARRIVAL", "quiet_minutes"): "0"}
+    path.write_text(fill_in(shipped, values), encoding="utf-8")
     return path
 
 

@@ -149,5 +149,7 @@ def _of_subruns(sequence: Sequence, tasks: Iterable[int]) -> str:
 
 
 def _absent(sequence: Sequence) -> str:
-    absent = sequence.absent_subruns
-    return f"no raw files of sub-runs {list_subruns(absent)}" if absent else ""
+    absent, arriving = sequence.absent_subruns, sequence.arriving
+    said = [f"no raw files of sub-runs {list_subruns(absent)}"] if absent else []
+    said += [f"raw files of sub-runs {list_subruns(arriving)} are still arriving"] if arriving else []
+    return "; ".join(said)

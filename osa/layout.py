@@ -137,8 +137,15 @@ class Layout:
 
     @property
     def raw_pattern(self) -> re.Pattern[str]:
-        """Names of raw files of stream 1, with the groups run and subrun."""
-        return re.compile(rf"LST-{self._tel}\.1\.Run(?P<run>\d{{5,}})\.(?P<subrun>\d{{4}})\.fits\.fz")
+        """Names of raw files, with the groups stream, run and subrun."""
+        streams, numbers = rf"(?P<stream>[1-{N_STREAMS}])", r"Run(?P<run>\d{5,})\.(?P<subrun>\d{4})"
+        return re.compile(rf"LST-{self._tel}\.{streams}\.{numbers}\.fits\.fz", re.ASCII)
+
+    @property
+    def end_flag(self) -> Path | None:
+        """File that says that all raw files of the night have come; None where nobody writes one."""
+        name = self.settings.arrival.end_flag
+        return None if name is None else self.raw_dir / name
 
     @property
     def night_summary(self) -> Path:
@@ -149,6 +156,11 @@ class Layout:
     def override(self) -> Path:
         """What the operator says of this night, where there is such a file."""
         return self.night_summary.with_suffix(".override")
+
+    @property
+    def night_survey(self) -> Path:
+        """What nightsummary found in the raw files."""
+        return self.night_summary.with_suffix(".json")
 
     @property
     def run_summary(self) -> Path:

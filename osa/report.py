@@ -145,7 +145,8 @@ def _style(column: str, value: Any) -> str:
 
 def notes(plan: NightPlan, decisions: Iterable[Decision]) -> list[str]:
     """Say in words what the table has no column for: choices, skipped runs, obstacles."""
-    lines = [*plan.choice.explanation, *plan.remarks]
+    lines = [f"raw files are still arriving: {plan.arriving}"] if plan.arriving else []
+    lines += [*plan.choice.explanation, *plan.remarks]
     for decision in decisions:
         state = decision.state
         lines += [f"{decision.sequence.name}: {decision.note}"] if decision.note else []
@@ -177,6 +178,7 @@ def as_json(layout: Layout, plan: NightPlan, decisions: Sequence[Decision], *, c
         "telescope": layout.settings.telescope_name,
         "prod_id": layout.settings.production.prod_id,
         "closed": closed,
+        "arriving": plan.arriving or None,
         "sequences": sequences,
         "skipped": [{"run": run.run, "type": run.label, "reason": run.reason} for run in plan.skipped],
         "calibration": {

@@ -67,9 +67,11 @@ def test_the_older_drive_log_serves_only_where_there_is_no_other(layout, base):
 @pytest.mark.parametrize(
     ("name", "groups"),
     [
-        ("LST-1.1.Run01874.0003.fits.fz", ("01874", "0003")),
-        ("LST-1.1.Run123456.0000.fits.fz", ("123456", "0000")),
-        ("LST-1.2.Run01874.0003.fits.fz", None),
+        ("LST-1.1.Run01874.0003.fits.fz", ("1", "01874", "0003")),
+        ("LST-1.1.Run123456.0000.fits.fz", ("1", "123456", "0000")),
+        ("LST-1.4.Run01874.0003.fits.fz", ("4", "01874", "0003")),
+        ("LST-1.5.Run01874.0003.fits.fz", None),
+        ("LST-1.1.Run0187\u0664.0003.fits.fz", None),
         ("LST-2.1.Run01874.0003.fits.fz", None),
         ("LST-1.1.Run01874.0003.fits.fz.part", None),
         ("LST-1x1.Run01874.0003.fits.fz", None),
@@ -77,7 +79,7 @@ def test_the_older_drive_log_serves_only_where_there_is_no_other(layout, base):
 )
 def test_names_of_raw_files_are_recognised(layout, name, groups):
     match = layout.raw_pattern.fullmatch(name)
-    assert (match and (match["run"], match["subrun"])) == groups
+    assert (match and match.group("stream", "run", "subrun")) == groups
 
 
 def test_the_pattern_finds_the_name_that_the_layout_gives(layout):

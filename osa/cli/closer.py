@@ -230,8 +230,9 @@ def _simulate(closing: Closing, cures: Cures | None, arguments: argparse.Namespa
         for remark in cures.remarks:
             print(remark)
     if closing.is_under_way or not (closing.is_complete or arguments.force):
-        print(f"would not close the {what} yet" if cures else f"would not close the {what}")
-        return ExitCode.NOT_YET if closing.is_under_way else ExitCode.NOT_COMPLETE
+        waits = closing.is_under_way or bool(closing.plan.arriving)
+        print(f"would not close the {what} yet" if cures or waits else f"would not close the {what}")
+        return ExitCode.NOT_YET if waits else ExitCode.NOT_COMPLETE
     for action in closing.actions():
         print(f"would {action}")
     print(f"would close the {what}")
@@ -274,6 +275,9 @@ def _not_closed(work: _Work, closing: Closing, cures: Cures | None = None) -> Ex
         raise_alarm(closing, cures, attended=sys.stdin.isatty(), say=note)
     if closing.is_under_way:
         note(f"not closed yet: {closing.what_is_under_way}")
+        return ExitCode.NOT_YET
+    if closing.plan.arriving:
+        note("not closed yet: raw files are still arriving; try again when all have come")
         return ExitCode.NOT_YET
     note(f"not closed: the {_what(closing)} is not complete (sequencer makes what is missing, -f closes it)")
     return ExitCode.NOT_COMPLETE

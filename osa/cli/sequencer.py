@@ -114,14 +114,13 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     for name in strangers(plan, records):
         note(f"{name} may be at work, although the night has no such sequence; --cancel ends that")
     _show(layout, plan, decisions, closed=closed, as_text=not arguments.json)
-    may_be_live = not arguments.wait
-    if (
-        closed
-        or arguments.simulate
-        or all(d.state.is_done or (may_be_live and d.state.live) for d in decisions)
-    ):
+    if closed or arguments.simulate:
         return ExitCode.DONE
-    return ExitCode.NOT_COMPLETE
+    if plan.arriving:
+        return ExitCode.NOT_YET
+    may_be_live = not arguments.wait
+    is_fine = all(d.state.is_done or (may_be_live and d.state.live) for d in decisions)
+    return ExitCode.DONE if is_fine else ExitCode.NOT_COMPLETE
 
 
 def _submit(layout: Layout, plan: NightPlan, scheduler: Scheduler) -> None:

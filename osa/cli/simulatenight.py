@@ -47,6 +47,9 @@ def _parser() -> Parser:
     parser.add_argument("--streams", type=int, choices=(1, 4), default=1, help="raw files a sub-run")
     parser.add_argument("--target", help="source that is observed (default: one that is up)")
     parser.add_argument("--seed", type=int, default=1, help="of all random numbers (default: 1)")
+    parser.add_argument(
+        "--no-summaries", action="store_true", help="leave night summary and run summary to nightsummary"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a night that is there")
     return parser
 
@@ -104,12 +107,19 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
         bar.update("importing lstchain", 1, 1)
         try:
             with nullcontext() if arguments.verbose else _quiet():
-                files = make_night(plan, arguments.folder, bar.update, overwrite=arguments.overwrite)
+                files = make_night(
+                    plan,
+                    arguments.folder,
+                    bar.update,
+                    summaries=not arguments.no_summaries,
+                    overwrite=arguments.overwrite,
+                )
         except FileExistsError as error:
             raise InputError(f"{error} (--overwrite)") from None
     configuration = write_configuration(plan, arguments.folder)
     note(f"{len(files.r0)} raw files of night {arguments.date} below {files.root}")
-    print(f"sequencer -c {configuration} -d {arguments.date}")
+    command = "nightsummary" if arguments.no_summaries else "sequencer"
+    print(f"{command} -c {configuration} -d {arguments.date}")
     return ExitCode.DONE
 
 

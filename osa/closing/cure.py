@@ -84,22 +84,24 @@ def find_cures(
     run : int, optional
         Only for the sequence of this run.
     """
+    waiting = (f"raw files are still arriving: {plan.arriving}",) if plan.arriving else ()
     if not layout.night_lock.exists():
-        return Cures(remarks=("sequencer was not run on this night yet",))
+        return Cures(remarks=("sequencer was not run on this night yet", *waiting))
     # Of all sequences: what is done with the data depends on the calibration.
     decisions = decide_states(layout, states, simulate=False)
     chosen = tuple(decision for decision in decisions if run in (None, decision.sequence.run))
-    found = _Found([], [])
+    found = _Found([], [*waiting])
     for verdict in verdicts:
         found.add_damaged(layout, verdict, is_idle=not any(d.state.live for d in decisions))
-    found.add_left_out(layout, plan, chosen)
+    if not plan.arriving:  # what is cut short may be on its way
+        found.add_left_out(layout, plan, chosen)
     for decision in chosen:
         rule = waiting_in_vain(layout, decision.state)
         if rule is not None:
             found.remedies.append(Cancel(layout, scheduler, decision.sequence, rule.name))
     if run is None:
         found.add_calibration(layout, plan, decisions)
-        if not plan.data:
+        if not plan.data and not plan.arriving:
             found.remarks.append(
                 "no DATA run is processed: closer -r moon, weather or other closes the night"
             )
@@ -181,6 +183,8 @@ def _obstacle_to_borrowing(layout: Layout, plan: NightPlan, data: Iterable[Seque
         return (
             f"an operator wants that and no other ({layout.own_calibration.name}; remove it to change that)"
         )
+    if plan.arriving:
+        return "raw files are still arriving"
     if any(state.counts.get(DL1) for state in data):
         return "data was made with it already: no other is mixed in"
     late = [skipped.run for skipped in plan.skipped if skipped.waits_for_raw_files]

@@ -95,6 +95,8 @@ def _judge_data(layout: Layout, state: SequenceState) -> list[str]:
     missing = []
     if sequence.absent_subruns:
         missing.append(f"no raw files of sub-runs {list_subruns(sequence.absent_subruns)}")
+    if sequence.arriving:
+        missing.append(f"raw files of sub-runs {list_subruns(sequence.arriving)} are still arriving")
     if not sequence.subruns:
         missing.append("it has no raw files")
     for kind in PRODUCT_KINDS:

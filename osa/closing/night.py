@@ -30,6 +30,7 @@ from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.job import JobState
 from osa.model.rule import Cure
+from osa.model.run import list_subruns, run_tag
 from osa.model.sequence import NightPlan, SequenceKind
 from osa.nightstate import SequenceState, read_night_state, strangers
 from osa.nightsummary.plan import plan_night
@@ -144,6 +145,8 @@ class Closing:
         """Whether nothing is missing: an empty night is complete only if somebody says so."""
         if not self.plan.data:
             return self.without_data is not None
+        if self.whole_night and self.plan.arriving:
+            return False
         return all(verdict.is_complete for verdict in self.verdicts)
 
     @property
@@ -296,7 +299,14 @@ class Closing:
                     note_incidence(self.layout, f"{what[0].upper()}{what[1:]}: {rule.name}; {rule.words}.")
 
     def _note_what_is_missing(self) -> None:
-        """Say in the incidences what a forced closing leaves out."""
+        """Say in the incidences what a forced closing leaves out, and which raw files never came."""
+        if self.whole_night and self.plan.arriving:
+            note_incidence(self.layout, "Closed although raw files were still arriving.")
+        for sequence in self.plan.data:
+            if sequence.gaps:
+                which = list_subruns(sequence.gaps)
+                text = f"Run {run_tag(sequence.run)}, sub-run(s) {which}: there was no raw file."
+                note_incidence(self.layout, text)
         for verdict in self.verdicts:
             for missing in verdict.missing:
                 note_incidence(self.layout, f"{verdict.state.sequence.name} closed although {missing}.")

@@ -6,6 +6,9 @@ anything is done. Nothing is read when this package is imported.
 
 from osa.config.load import find_configuration, load_settings, telescope_names
 from osa.config.settings import (
+    ArrivalSettings,
+    CleaningSettings,
+    CronSettings,
     JobSettings,
     LocalSettings,
     LstchainSettings,
@@ -16,6 +19,9 @@ from osa.config.settings import (
 )
 
 __all__ = [
+    "ArrivalSettings",
+    "CleaningSettings",
+    "CronSettings",
     "JobSettings",
     "LocalSettings",
     "LstchainSettings",

@@ -20,6 +20,7 @@ from osa.config.values import (
     as_graphs,
     as_hour,
     as_memory,
+    as_minutes,
     as_name,
     as_path,
     as_pattern,
@@ -39,7 +40,10 @@ __all__ = [
     "SECTIONS",
     "AlarmSettings",
     "AnalysisSettings",
+    "ArrivalSettings",
     "CalibrationSettings",
+    "CleaningSettings",
+    "CronSettings",
     "JobSettings",
     "LocalSettings",
     "LstchainSettings",
@@ -156,6 +160,38 @@ class SlurmSettings:
 
 
 @dataclass(frozen=True)
+class ArrivalSettings:
+    """From when on all raw files of a night have come.
+
+    ``end_flag`` is the name of a file in the night's raw folder that says so; None where nobody writes
+    one. Without it nothing may have changed for ``quiet_minutes``, and the day after the night must have
+    reached ``end_hour``.
+    """
+
+    end_flag: str | None = key(as_name, may_be_empty=True)
+    quiet_minutes: timedelta = key(as_minutes)
+    end_hour: timedelta = key(as_hour)
+
+
+@dataclass(frozen=True)
+class CronSettings:
+    """What the jobs of cron leave behind: logs, and a page with the last nights."""
+
+    log_dir: Path = key(as_path)
+    status_page: Path = key(as_path)
+    status_nights: int = key(as_positive)
+
+
+@dataclass(frozen=True)
+class CleaningSettings:
+    """Days after the closing of a night from which on what it leaves behind goes; None stands for never."""
+
+    scratch_days: int | None = key(as_positive, may_be_empty=True)
+    compress_logs_days: int | None = key(as_positive, may_be_empty=True)
+    set_aside_days: int | None = key(as_positive, may_be_empty=True)
+
+
+@dataclass(frozen=True)
 class AlarmSettings:
     """When somebody is told that a night is not closed, and who; None stands for never and nobody."""
 
@@ -245,6 +281,9 @@ class Settings:
     scheduler: SchedulerSettings
     local: LocalSettings
     slurm: SlurmSettings
+    arrival: ArrivalSettings
+    cron: CronSettings
+    cleaning: CleaningSettings
     alarm: AlarmSettings
     provenance: ProvenanceSettings
     rules: tuple[Rule, ...] = ()
@@ -260,6 +299,9 @@ SECTIONS: dict[str, type[Any]] = {
     "SCHEDULER": SchedulerSettings,
     "LOCAL": LocalSettings,
     "SLURM": SlurmSettings,
+    "ARRIVAL": ArrivalSettings,
+    "CRON": CronSettings,
+    "CLEANING": CleaningSettings,
     "ALARM": AlarmSettings,
     "PROVENANCE": ProvenanceSettings,
 }

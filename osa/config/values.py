@@ -28,6 +28,7 @@ __all__ = [
     "as_graphs",
     "as_hour",
     "as_memory",
+    "as_minutes",
     "as_name",
     "as_path",
     "as_pattern",
@@ -61,6 +62,7 @@ _DATABASE_URL = re.compile(
 _PASSWORDS = frozenset({"password", "passwd"})
 _LARGEST_FACTOR = 100
 _MB_PER_GB = 1024
+_MINUTES_OF_A_DAY = 1440
 
 
 def as_name(text: str) -> str:
@@ -90,6 +92,17 @@ def as_hour(text: str) -> timedelta:
     if not 0 <= value < 24:
         raise ValueError("wants hours from 0 to 24")
     return timedelta(hours=value)
+
+
+def as_minutes(text: str) -> timedelta:
+    """Read a number of minutes, which may be 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= _MINUTES_OF_A_DAY:
+        raise ValueError(f"wants whole minutes from 0 to {_MINUTES_OF_A_DAY}")
+    return timedelta(minutes=value)
 
 
 def as_yes_no(text: str) -> bool:

@@ -46,6 +46,8 @@ class Sequence:
         Pointing relative to the source, such as ``W0.40+090``: offset and position angle, deg.
     left_out : tuple of int
         Sub-runs that are left out.
+    arriving : tuple of int
+        Sub-runs whose raw files are still being written or copied.
     blocked : str or None
         Why this sequence cannot be processed, where it cannot.
     """
@@ -62,6 +64,7 @@ class Sequence:
     source: str | None = None
     wobble: str | None = None
     left_out: tuple[int, ...] = ()
+    arriving: tuple[int, ...] = ()
     blocked: str | None = None
 
     def __post_init__(self) -> None:
@@ -74,9 +77,24 @@ class Sequence:
         return f"{self.telescope}_{run_tag(self.run)}"
 
     @property
+    def _known(self) -> set[int]:
+        return {*self.subruns, *self.left_out, *self.arriving}
+
+    @property
     def absent_subruns(self) -> tuple[int, ...]:
-        """Sub-runs that are promised and not left out, and whose raw files are not there."""
-        return tuple(sorted(set(range(self.n_subruns)) - set(self.subruns) - set(self.left_out)))
+        """Sub-runs that are promised and not left out, and whose raw files are not there.
+
+        The night summary promises a number of files: where that many are there, none is absent, whatever
+        their indices are.
+        """
+        known = self._known
+        return tuple(sorted(set(range(self.n_subruns)) - known)) if len(known) < self.n_subruns else ()
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Indices without a raw file, although as many files as promised are there."""
+        known = self._known
+        return () if self.absent_subruns else tuple(sorted(set(range(max(known, default=-1))) - known))
 
 
 @dataclass(frozen=True)
@@ -112,11 +130,15 @@ class BorrowedCalibration:
 
 @dataclass(frozen=True)
 class CalibrationChoice:
-    """Which runs calibrate the night, and the reason in words."""
+    """Which runs calibrate the night, and the reason in words.
+
+    ``may_change`` says why others would be chosen if more raw files came; empty where none would.
+    """
 
     drs4_run: int | None
     calibration_run: int | None
     explanation: tuple[str, ...] = ()
+    may_change: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +158,8 @@ class NightPlan:
         sequence.
     remarks : tuple of str
         What else a person should know.
+    arriving : str
+        Why not all raw files of the night may have come; empty where all have.
     """
 
     sequences: tuple[Sequence, ...]
@@ -143,6 +167,7 @@ class NightPlan:
     choice: CalibrationChoice = field(default_factory=lambda: CalibrationChoice(None, None))
     borrowed: BorrowedCalibration | None = None
     remarks: tuple[str, ...] = ()
+    arriving: str = ""
 
     @property
     def calibration(self) -> Sequence | None:

@@ -61,9 +61,11 @@ class _Night:
         """Tell why a run cannot calibrate, where it cannot."""
         if entry.run in self.left_out:
             return f"left out: {self.left_out[entry.run]}"
-        if 0 not in self.raw_subruns.get(entry.run, ()):
-            return "no raw file of its first sub-run"
-        return None
+        return "no raw file of its first sub-run" if self.lacks_raw_file(entry) else None
+
+    def lacks_raw_file(self, entry: RunEntry) -> bool:
+        """Whether a run cannot calibrate because the raw file of its first sub-run is not there."""
+        return entry.run not in self.left_out and 0 not in self.raw_subruns.get(entry.run, ())
 
     def of_type(self, kind: RunType) -> list[RunEntry]:
         return [entry for entry in self.runs if entry.type is kind]
@@ -122,7 +124,37 @@ def choose_calibration(
         drs4_run=pedestal.run if pedestal else None,
         calibration_run=chosen.run if chosen else None,
         explanation=tuple(said),
+        may_change=_what_may_change(
+            night, None if calibration else chosen, None if drs4 else pedestal, chosen
+        ),
     )
+
+
+def _what_may_change(
+    night: _Night, chosen: RunEntry | None, pedestal: RunEntry | None, calibration: RunEntry | None
+) -> str:
+    """Tell why more raw files could change the choice: they come in the order in which runs are taken.
+
+    Parameters
+    ----------
+    night : _Night
+        What the choice was made from.
+    chosen, pedestal : RunEntry or None
+        Calibration and DRS4 run that the rule chose; None where they were asked for.
+    calibration : RunEntry or None
+        The calibration run, however it was chosen.
+    """
+    order = {entry.run: place for place, entry in enumerate(night.runs)}
+    first = night.first_data()
+    if chosen is not None and (first is None or order[first.run] < order[chosen.run]):
+        return "a calibration run before the first DATA run may come"
+    if pedestal is not None and calibration is not None and order[calibration.run] < order[pedestal.run]:
+        return "a DRS4 run before the calibration run may come"
+    for kind, run in ((RunType.CALIBRATION, chosen), (RunType.DRS4, pedestal)):
+        waiting = [entry.tag for entry in night.of_type(kind) if run and night.lacks_raw_file(entry)]
+        if waiting:
+            return f"the raw file of the first sub-run of {', '.join(waiting)} may come"
+    return ""
 
 
 def _fault(request: Request, kind: RunType, night: _Night) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,10 +16,12 @@ from osa.model.sequence import (
     SequenceKind,
     SkippedRun,
 )
+from osa.nightsummary.arrival import Arrival
 from osa.nightsummary.choice import NO_RUNS_LEFT_OUT, Request, by_time, choose_calibration
 
 __all__ = ["PointingOf", "extract", "no_pointing"]
 
+ALL_HAVE_COME = Arrival()
 NO_SUBRUNS_LEFT_OUT: Mapping[tuple[int, int], str] = MappingProxyType({})
 
 PointingOf = Callable[[RunEntry], tuple[str | None, str | None]]
@@ -42,6 +44,7 @@ def extract(
     left_out: Mapping[int, str] = NO_RUNS_LEFT_OUT,
     left_out_subruns: Mapping[tuple[int, int], str] = NO_SUBRUNS_LEFT_OUT,
     borrowed: BorrowedCalibration | None = None,
+    arrival: Arrival = ALL_HAVE_COME,
     pointing: PointingOf = no_pointing,
 ) -> NightPlan:
     """Make the sequences of a night.
@@ -65,6 +68,9 @@ def extract(
         Sub-runs to leave out, each by run and sub-run, and why.
     borrowed : BorrowedCalibration, optional
         The calibration of another night, where that serves.
+    arrival : Arrival
+        How far the raw files have come: what may still be written is not processed, and nothing before it
+        is settled which runs calibrate.
     pointing : callable
         Tells source and wobble of a run; asked once for each DATA sequence.
 
@@ -80,14 +86,15 @@ def extract(
         If a run that is asked for cannot serve.
     """
     left_out = {**_left_out_whole(raw_subruns, left_out_subruns), **left_out}
-    raw_subruns = _without(raw_subruns, left_out_subruns)
+    moving = {(run, subrun) for run, subruns in arrival.moving.items() for subrun in subruns}
+    raw_subruns = _without(raw_subruns, {*left_out_subruns, *moving})
     if borrowed is None:
         choice = choose_calibration(
             runs, raw_subruns=raw_subruns, drs4=drs4, calibration=calibration, left_out=left_out
         )
     else:
         choice = _choice_of(borrowed)
-    night = _Night(telescope, raw_dir, raw_subruns, left_out_subruns, choice, borrowed)
+    night = _Night(telescope, raw_dir, raw_subruns, left_out_subruns, choice, borrowed, arrival)
     ordered = by_time(runs)
     first = [] if borrowed else [entry for entry in ordered if entry.run == choice.calibration_run]
     data = [entry for entry in ordered if entry.type is RunType.DATA and entry.run not in left_out]
@@ -107,7 +114,12 @@ def extract(
             choice, {*left_out, *(run for run, _ in left_out_subruns)}, {entry.run for entry in runs}
         ),
         borrowed=borrowed,
-        remarks=tuple(_remarks(left_out_subruns, {entry.run for entry in data})),
+        remarks=(
+            *_remarks(left_out_subruns, {entry.run for entry in data}),
+            *_gaps(sequences),
+            *_strange_raw_files(raw_subruns, {entry.run for entry in runs}),
+        ),
+        arriving=arrival.why,
     )
 
 
@@ -123,8 +135,23 @@ def _left_out_whole(
     return found
 
 
+def _gaps(sequences: Iterable[Sequence]) -> Iterator[str]:
+    """Say which indices have no raw file although none is missing by number."""
+    for sequence in sequences:
+        if sequence.gaps:
+            which = list_subruns(sequence.gaps)
+            yield f"run {run_tag(sequence.run)}: no raw file of sub-runs {which}, and none is promised"
+
+
+def _strange_raw_files(raw_subruns: Mapping[int, tuple[int, ...]], known: set[int]) -> Iterator[str]:
+    """Say which runs have raw files and no row in the night summary."""
+    others = [run_tag(run) for run, subruns in raw_subruns.items() if subruns and run not in known]
+    if others:
+        yield f"raw files of runs that the night summary does not have: {', '.join(others)}"
+
+
 def _without(
-    raw_subruns: Mapping[int, tuple[int, ...]], left_out: Mapping[tuple[int, int], str]
+    raw_subruns: Mapping[int, tuple[int, ...]], left_out: Collection[tuple[int, int]]
 ) -> Mapping[int, tuple[int, ...]]:
     return {
         run: tuple(subrun for subrun in subruns if (run, subrun) not in left_out)
@@ -168,9 +195,17 @@ class _Night:
     left_out_subruns: Mapping[tuple[int, int], str]
     choice: CalibrationChoice
     borrowed: BorrowedCalibration | None
+    arrival: Arrival
+
+    @property
+    def unsettled(self) -> str | None:
+        """Why nothing is done yet with the runs that calibrate, and what needs them."""
+        if self.arrival.is_complete or not self.choice.may_change:
+            return None
+        return f"raw files are still arriving: {self.choice.may_change}"
 
     def calibration_sequence(self, entry: RunEntry) -> Sequence:
-        blocked = "no usable DRS4 run in this night" if self.choice.drs4_run is None else None
+        blocked = "no usable DRS4 run in this night" if self.choice.drs4_run is None else self.unsettled
         return Sequence(
             telescope=self.telescope,
             number=0,
@@ -198,6 +233,7 @@ class _Night:
             source=source,
             wobble=wobble,
             left_out=tuple(sorted(s for run, s in self.left_out_subruns if run == entry.run)),
+            arriving=self.arrival.moving.get(entry.run, ()),
             blocked=self._why_blocked(subruns),
         )
 
@@ -205,6 +241,8 @@ class _Night:
         reasons = []
         if not subruns:
             reasons.append(f"no raw files in {self.raw_dir}")
+        if self.unsettled:
+            reasons.append(self.unsettled)
         if self.choice.calibration_run is None:
             reasons.append("no usable calibration run in this night")
         elif self.choice.drs4_run is None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from osa.errors import InputError
 from osa.layout import Layout
 from osa.model.run import RunEntry, list_subruns, run_tag
 from osa.model.sequence import NightPlan
+from osa.nightsummary.arrival import look_at_arrival
 from osa.nightsummary.borrowed import read_borrowed
 from osa.nightsummary.choice import Request, first_request
 from osa.nightsummary.extract import extract
 from osa.nightsummary.nightsummary import read_night_summary
 from osa.nightsummary.override import Override, format_override, read_override
-from osa.nightsummary.raw import find_raw_subruns, is_forbidden
+from osa.nightsummary.raw import find_raw_files, is_forbidden, usable_subruns
 from osa.nightsummary.targets import find_pointings
 from osa.system.files import write_text
 
@@ -22,7 +24,11 @@ __all__ = ["keep_choice", "plan_night"]
 
 
 def plan_night(
-    layout: Layout, *, drs4_run: int | None = None, calibration_run: int | None = None
+    layout: Layout,
+    *,
+    drs4_run: int | None = None,
+    calibration_run: int | None = None,
+    clock: datetime | None = None,
 ) -> NightPlan:
     """Read the inputs of a night and make its sequences.
 
@@ -32,6 +38,8 @@ def plan_night(
         Of the night.
     drs4_run, calibration_run : int or None
         Runs that the command line asks for to calibrate the night.
+    clock : datetime.datetime, optional
+        The time; now by default.
 
     Raises
     ------
@@ -50,6 +58,8 @@ def plan_night(
         )
     pointings = find_pointings(runs, layout.target_log, layout.drive_log)
 
+    files = find_raw_files(layout)
+
     def pointing(entry: RunEntry) -> tuple[str | None, str | None]:
         return pointings.get(entry.run, (None, None))
 
@@ -57,12 +67,13 @@ def plan_night(
         runs,
         telescope=layout.settings.telescope_name,
         raw_dir=layout.raw_dir,
-        raw_subruns=find_raw_subruns(layout),
+        raw_subruns=usable_subruns(files),
         drs4=_request(layout, override, kept, "drs4_run", drs4_run),
         calibration=_request(layout, override, kept, "calibration_run", calibration_run),
         left_out={**by_closer.left_out, **override.left_out},
         left_out_subruns={**by_closer.left_out_subruns, **override.left_out_subruns},
         borrowed=borrowed,
+        arrival=look_at_arrival(layout, clock or datetime.now(UTC), files),
         pointing=pointing,
     )
     return replace(plan, remarks=(*plan.remarks, *_forbidden(layout, plan)))

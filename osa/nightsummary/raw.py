@@ -5,53 +5,98 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from osa.errors import InputError
 from osa.layout import Layout
 
-__all__ = ["find_raw_subruns", "is_forbidden"]
+__all__ = ["RawFile", "find_raw_files", "find_raw_subruns", "is_forbidden", "usable_subruns"]
 
 
-def find_raw_subruns(layout: Layout) -> dict[int, tuple[int, ...]]:
-    """Find the sub-runs of a night whose raw files (of stream 1) are there, not empty, and readable.
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file: the events of one stream of a sub-run.
 
     Parameters
     ----------
-    layout : Layout
-        Of the night.
+    path : pathlib.Path
+        The file.
+    run, subrun, stream : int
+        What its name says.
+    size : int
+        Bytes.
+    changed_ns : int
+        When its content changed last, ns since 1970.
+    """
 
-    Returns
-    -------
-    dict of int to tuple of int
-        Ascending indices of sub-runs, by run; empty where the night has no folder.
+    path: Path
+    run: int
+    subrun: int
+    stream: int
+    size: int
+    changed_ns: int
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is something in it that we may read."""
+        return self.size > 0 and os.access(self.path, os.R_OK)
+
+
+def find_raw_files(layout: Layout) -> tuple[RawFile, ...]:
+    """Find all raw files of a night, of all streams, ascending; empty ones too.
 
     Raises
     ------
     InputError
-        If the folder is there and cannot be read.
+        If the folder is there and cannot be read; one that is not there has no files.
     """
     pattern = layout.raw_pattern
-    found: dict[int, set[int]] = defaultdict(set)
+    found = []
     try:
         with os.scandir(layout.raw_dir) as entries:
             for entry in entries:
                 match = pattern.fullmatch(entry.name)
-                if match and _has_content(entry):
-                    found[int(match["run"])].add(int(match["subrun"]))
+                status = _status(entry) if match else None
+                if match and status:
+                    run, subrun, stream = (int(match[name]) for name in ("run", "subrun", "stream"))
+                    path = Path(entry.path)
+                    found.append(RawFile(path, run, subrun, stream, status.st_size, status.st_mtime_ns))
     except FileNotFoundError:
-        return {}
+        return ()
     except OSError as error:
         raise InputError(f"raw files cannot be looked for in {layout.raw_dir}: {error.strerror}") from None
+    return tuple(sorted(found, key=lambda file: (file.run, file.subrun, file.stream)))
+
+
+def usable_subruns(files: Iterable[RawFile]) -> dict[int, tuple[int, ...]]:
+    """Select the sub-runs whose raw files (of stream 1) are not empty, and readable.
+
+    Returns
+    -------
+    dict of int to tuple of int
+        Ascending indices of sub-runs, by run.
+    """
+    found: dict[int, set[int]] = defaultdict(set)
+    for file in files:
+        if file.stream == 1 and file.is_usable:
+            found[file.run].add(file.subrun)
     return {run: tuple(sorted(subruns)) for run, subruns in sorted(found.items())}
 
 
-def _has_content(entry: os.DirEntry[str]) -> bool:
+def find_raw_subruns(layout: Layout) -> dict[int, tuple[int, ...]]:
+    """Find the sub-runs of a night that have raw files; see the two functions above."""
+    return usable_subruns(find_raw_files(layout))
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Look at a file; None for what is no regular file, or a link to nothing."""
     try:
         status = entry.stat()
     except OSError:  # a dangling link, or gone since
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0 and os.access(entry.path, os.R_OK)
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def is_forbidden(path: Path) -> bool:

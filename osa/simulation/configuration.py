@@ -11,7 +11,7 @@ from osa.simulation.configs import (
     standard_config_name,
     time_calibration_binning,
 )
-from osa.simulation.plan import NightPlan, RunKind
+from osa.simulation.plan import END_FLAG, NightPlan, RunKind
 from osa.system.files import write_text
 
 __all__ = ["fill_in", "write_configuration"]
@@ -73,6 +73,7 @@ def write_configuration(plan: NightPlan, root: Path) -> Path:
         ("CALIBRATION JOB", "memory"): "3 GB",
         ("DATA JOB", "memory"): "3 GB",
         ("SCHEDULER", "backend"): "local",
+        ("ARRIVAL", "end_flag"): END_FLAG,
     }
     path = root / "sequencer.cfg"
     write_text(path, fill_in(shipped.read_text(encoding="utf-8"), values))

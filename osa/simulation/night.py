@@ -12,7 +12,7 @@ from osa.simulation.configs import standard_config_name, write_configs
 from osa.simulation.events import RawEvent
 from osa.simulation.forests import MODELS, make_models
 from osa.simulation.monitoring import write_monitoring
-from osa.simulation.plan import NightPlan, RunKind
+from osa.simulation.plan import END_FLAG, NightPlan, RunKind
 from osa.simulation.summaries import write_night_summary, write_run_summary
 from osa.simulation.writer import write_subrun
 
@@ -39,7 +39,7 @@ class NightFiles:
     drive_log, bending_log, target_log : pathlib.Path
         Logs of the drive.
     run_summary, night_summary : pathlib.Path
-        lstchain's run summary (ECSV) and the night summary.
+        lstchain's run summary (ECSV) and the night summary, where they were asked for.
     models : tuple of pathlib.Path
         Random forests.
     configs : tuple of pathlib.Path
@@ -66,6 +66,7 @@ def make_night(
     root: Path,
     progress: Progress = _silent,
     *,
+    summaries: bool = True,
     overwrite: bool = False,
 ) -> NightFiles:
     """Make a night: raw files, drive logs, summaries, lstchain's configuration, forests.
@@ -78,6 +79,8 @@ def make_night(
         Directory to make it in; made where it is not there.
     progress : Progress
         Called as the work goes on.
+    summaries : bool
+        Whether to write run summary and night summary.
     overwrite : bool
         Whether to replace a night of the same date.
 
@@ -95,8 +98,8 @@ def make_night(
     Notes
     -----
     Nights of different dates can share a directory: the models are the same showers at other
-    pointings, and those that are there are kept. Wherever this ends early, the summaries are
-    missing, and it has to be run again with ``overwrite``.
+    pointings, and those that are there are kept. Wherever this ends early, the flag that ends the
+    night is missing, and it has to be run again with ``overwrite``.
     """
     there = existing_files(plan, root)
     if there and not overwrite:
@@ -112,9 +115,15 @@ def make_night(
     logs = write_monitoring(plan, root / "monitoring" / "DrivePositioning")
     models = _make_models(plan, root, progress, overwrite=overwrite)
     r0, first_events = _write_runs(plan, root / "R0" / plan.tag, progress)
-    # The summaries come last: who reads one finds all that it names.
-    run_summary = write_run_summary(plan, first_events, root / "monitoring" / "RunSummary")
-    night_summary = write_night_summary(plan, first_events, root / "NightSummary")
+    # The summaries come after them: who reads one finds all that it names.
+    run_summary = root / "monitoring" / "RunSummary" / f"RunSummary_{plan.tag}.ecsv"
+    night_summary = root / "NightSummary" / f"NightSummary_{plan.tag}.txt"
+    for path in (run_summary, night_summary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if summaries:
+        write_run_summary(plan, first_events, run_summary)
+        write_night_summary(plan, first_events, night_summary)
+    (root / "R0" / plan.tag / END_FLAG).touch()
     drive_log, bending_log, target_log = logs
     return NightFiles(
         root=root,
@@ -134,9 +143,11 @@ def existing_files(plan: NightPlan, root: Path) -> list[Path]:
     tag = plan.tag
     patterns = (
         f"R0/{tag}/LST-1.*.fits.fz",
+        f"R0/{tag}/{END_FLAG}",
         f"monitoring/DrivePositioning/*_log_{tag}.txt",
         f"monitoring/RunSummary/RunSummary_{tag}.ecsv",
         f"NightSummary/NightSummary_{tag}.txt",
+        f"NightSummary/NightSummary_{tag}.json",
     )
     return sorted(path for pattern in patterns for path in root.glob(pattern))
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from osa.simulation.targets import TARGETS, Pointing, Target, choose_window, find_target
 
 __all__ = [
+    "END_FLAG",
     "SIZES",
     "DataFormat",
     "EventMix",
@@ -19,6 +20,10 @@ __all__ = [
     "RunPlan",
     "make_plan",
 ]
+
+
+END_FLAG = "end_of_night"
+"""File in the raw folder that says that all raw files have come."""
 
 
 class DataFormat(StrEnum):

@@ -44,8 +44,8 @@ def night_summary_line(run: RunPlan, first: RawEvent, data_format: DataFormat) -
     return f"{run.run:05d} {run.subruns:4d} {run.kind.value:<5} {run.start:%Y-%m-%d %H:%M:%S} {references}"
 
 
-def write_night_summary(plan: NightPlan, first_events: Mapping[int, RawEvent], directory: Path) -> Path:
-    """Write ``NightSummary_YYYYMMDD.txt``.
+def write_night_summary(plan: NightPlan, first_events: Mapping[int, RawEvent], path: Path) -> None:
+    """Write the night summary.
 
     Parameters
     ----------
@@ -53,28 +53,24 @@ def write_night_summary(plan: NightPlan, first_events: Mapping[int, RawEvent], d
         The night.
     first_events : mapping of int to RawEvent
         First event of each run.
-    directory : pathlib.Path
-        Where the file goes.
+    path : pathlib.Path
+        The file.
     """
-    path = directory / f"NightSummary_{plan.tag}.txt"
     lines = [night_summary_line(run, first_events[run.run], plan.data_format) + "\n" for run in plan.runs]
     with atomic_path(path) as part:
         part.write_text("".join(lines), encoding="ascii")
-    return path
 
 
-def write_run_summary(plan: NightPlan, first_events: Mapping[int, RawEvent], directory: Path) -> Path:
-    """Write ``RunSummary_YYYYMMDD.ecsv`` with the columns of lstchain 0.12."""
+def write_run_summary(plan: NightPlan, first_events: Mapping[int, RawEvent], path: Path) -> None:
+    """Write the run summary with the columns of lstchain 0.12; parameters as above."""
     rows = [_run_summary_row(run, first_events[run.run], plan.data_format) for run in plan.runs]
     table = Table(rows=rows)
     for name, kind in _DTYPES.items():
         table[name] = table[name].astype(kind)
     table.meta["date"] = plan.date.isoformat()
     table.meta["lstchain_version"] = lstchain.__version__
-    path = directory / f"RunSummary_{plan.tag}.ecsv"
     with atomic_path(path) as part:
         table.write(part, format="ascii.ecsv", delimiter=",")
-    return path
 
 
 _DTYPES = {

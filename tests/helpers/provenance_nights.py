@@ -64,7 +64,12 @@ def write_config(base: Path, path: Path, changes: dict[tuple[str, str], str | No
     for folder in INPUT_FOLDERS:
         (base / folder).mkdir(parents=True, exist_ok=True)
     text = SHIPPED.read_text("utf-8").replace("base = ~/lst", f"base = {base}")
-    usual = {("SCHEDULER", "backend"): "local", ("ALARM", "hour"): "", ("PROVENANCE", "graphs"): "no"}
+    usual = {
+        ("SCHEDULER", "backend"): "local",
+        ("ALARM", "hour"): "",
+        ("ARRIVAL", "quiet_minutes"): "0",
+        ("PROVENANCE", "graphs"): "no",
+    }
     for (section, key), value in (usual | (changes or {})).items():
         text = change_key(text, section, key, value)
     path.write_text(text, "utf-8")

@@ -79,10 +79,24 @@ def test_pointing_is_asked_once_for_each_data_sequence(night: tuple[RunEntry, ..
 
 
 def test_gaps_are_reported(night: tuple[RunEntry, ...]) -> None:
-    result = plan(night, raw_subruns=all_there(night) | {1875: (0, 2, 3)})
+    result = plan(night, raw_subruns=all_there(night) | {1875: (0, 2)})
     sequence = result.by_run(1875)
     assert sequence is not None
-    assert (sequence.subruns, sequence.absent_subruns, sequence.blocked) == ((0, 2, 3), (1,), None)
+    assert (sequence.subruns, sequence.absent_subruns, sequence.blocked) == ((0, 2), (1,), None)
+    assert sequence.gaps == ()
+
+
+@pytest.mark.parametrize(("there", "gaps"), [((0, 2, 3), (1,)), ((1, 2, 3), (0,)), ((0, 1, 2), ())])
+def test_as_many_files_as_promised_are_all(
+    night: tuple[RunEntry, ...], there: tuple[int, ...], gaps: tuple[int, ...]
+) -> None:
+    """The night summary promises a number: what is missing among them is told, and not waited for."""
+    result = plan(night, raw_subruns=all_there(night) | {1875: there})
+    sequence = result.by_run(1875)
+    assert sequence is not None
+    assert (sequence.absent_subruns, sequence.gaps) == ((), gaps)
+    said = [remark for remark in result.remarks if "run 01875" in remark]
+    assert said == [f"run 01875: no raw file of sub-runs {gap}, and none is promised" for gap in gaps]
 
 
 def test_data_without_raw_files_is_blocked(night: tuple[RunEntry, ...]) -> None:

@@ -24,7 +24,8 @@ FIRST = RawEvent(1, Trigger.PHYSICS, tai_ns(START) + 5_000, 5_000, NOTHING, NOTH
 
 
 def test_night_summary_has_eleven_columns(tmp_path: Path) -> None:
-    path = write_night_summary(PLAN, {1872: FIRST}, tmp_path)
+    path = tmp_path / "NightSummary_20200127.txt"
+    write_night_summary(PLAN, {1872: FIRST}, path)
     columns = path.read_text().split()
     assert path.name == "NightSummary_20200127.txt"
     assert columns[:5] == ["01872", "5", "DRS4", "2020-01-27", "19:51:44"]
@@ -42,7 +43,8 @@ def test_the_current_format_needs_no_reference() -> None:
 def test_run_summary_is_as_lstchain_reads_it(tmp_path: Path) -> None:
     from ctapipe_io_lst.event_time import read_run_summary
 
-    path = write_run_summary(PLAN, {1872: FIRST}, tmp_path)
+    path = tmp_path / "RunSummary_20200127.ecsv"
+    write_run_summary(PLAN, {1872: FIRST}, path)
     row = read_run_summary(path).loc[1872]
     assert row["run_type"] == "DRS4"
     assert row["dragon_reference_time"] == FIRST.tai_ns

@@ -1,0 +1,1 @@
+"""Putting away what closed nights leave behind."""

@@ -1,0 +1,1 @@
+"""Jobs that cron starts: when, with what around them, and whom their failures are told."""

@@ -1,0 +1,184 @@
+"""Whether all raw files of a night have come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from osa.layout import Layout
+from osa.nightsummary.arrival import Arrival, judge_arrival, look_at_arrival
+from osa.nightsummary.plan import plan_night
+from osa.nightsummary.raw import RawFile
+
+END = datetime(2020, 1, 28, 7, tzinfo=UTC)
+QUIET = timedelta(minutes=15)
+LONG_AGO = END - timedelta(hours=3)
+
+
+def raw(subrun: int, changed: datetime = LONG_AGO, *, run: int = 1874, stream: int = 1) -> RawFile:
+    name = Path(f"LST-1.{stream}.Run{run:05d}.{subrun:04d}.fits.fz")
+    return RawFile(name, run, subrun, stream, 1000, int(changed.timestamp() * 1e9))
+
+
+def judge(*files: RawFile, clock: datetime, folder: datetime = LONG_AGO, quiet: timedelta = QUIET) -> Arrival:
+    changed = int(folder.timestamp() * 1e9)
+    return judge_arrival(files, folder_changed_ns=changed, clock=clock, quiet=quiet, end=END)
+
+
+def test_quiet_night_that_is_over_is_complete() -> None:
+    arrival = judge(raw(0), raw(1), clock=END)
+    assert (arrival.is_complete, arrival.why, arrival.moving) == (True, "", {})
+
+
+def test_night_goes_on_until_its_end_however_quiet_it_is() -> None:
+    arrival = judge(raw(0), clock=END - timedelta(seconds=1))
+    assert arrival.why == "data may be taken until 2020-01-28 07:00 UTC"
+    assert arrival.moving == {}
+
+
+@pytest.mark.parametrize(
+    ("age", "moves"),
+    [
+        (timedelta(0), True),
+        (QUIET - timedelta(seconds=1), True),
+        (QUIET, False),
+        (-timedelta(hours=1), True),  # a clock that is ahead of ours
+    ],
+)
+def test_file_that_changed_just_now_is_still_written(age: timedelta, moves: bool) -> None:
+    clock = END + timedelta(hours=1)
+    arrival = judge(raw(0), raw(3, clock - age), raw(0, run=1875), clock=clock)
+    assert arrival.is_complete is not moves
+    assert arrival.moving == ({1874: (3,)} if moves else {})
+    if moves:
+        assert "1 raw file(s) changed less than 15 minutes ago, LST-1.1.Run01874.0003.fits.fz" in arrival.why
+
+
+def test_file_that_got_its_name_just_now_changes_the_folder() -> None:
+    """A copy can have the time of what it was copied from."""
+    clock = END + timedelta(hours=1)
+    arrival = judge(raw(0), clock=clock, folder=clock - timedelta(minutes=1))
+    assert arrival.why == "files appeared in the raw folder less than 15 minutes ago"
+    assert arrival.moving == {}
+
+
+def test_sub_run_waits_for_all_its_streams() -> None:
+    clock = END - timedelta(hours=1)
+    files = [raw(subrun, stream=stream) for subrun in (0, 1) for stream in (1, 2, 3, 4)]
+    others = [raw(2, stream=1), raw(2, stream=2), raw(0, run=1875)]
+    assert judge(*files, *others, clock=clock).moving == {1874: (2,)}
+    assert judge(*files, *others, clock=END).moving == {}  # what has not come by now does not come
+
+
+def test_without_a_time_of_quiet_nothing_moves() -> None:
+    arrival = judge(raw(0, END), clock=END, folder=END, quiet=timedelta(0))
+    assert arrival.is_complete
+
+
+# ------------------------------------------------------------------------------- on a disk
+
+SUMMARY = """\
+01872    1 DRS4  2020-01-27 19:51:44 nan nan nan nan nan nan
+01873    1 CALI  2020-01-27 20:23:43 nan nan nan nan nan nan
+01874    3 DATA  2020-01-27 20:44:13 nan nan nan nan nan nan
+"""
+
+
+def fill(layout: Layout, clock: datetime, *fresh: Path, summary: str = SUMMARY) -> None:
+    """Write a night; what is fresh was changed a minute before the clock, the rest a day."""
+    layout.night_summary.write_text(summary, "ascii")
+    for line in summary.splitlines():
+        run, count, *_ = line.split()
+        for subrun in range(int(count)):
+            layout.raw_file(int(run), subrun).write_bytes(b"x")
+    for path in layout.raw_dir.iterdir():
+        age = timedelta(minutes=1) if path in fresh else timedelta(days=1)
+        os.utime(path, ((clock - age).timestamp(),) * 2)
+    os.utime(layout.raw_dir, ((clock - timedelta(days=1)).timestamp(),) * 2)
+
+
+@pytest.fixture
+def layout(make_layout: Callable[..., Layout]) -> Layout:
+    return make_layout(quiet_minutes="15")
+
+
+CLOCK = datetime(2020, 1, 28, 8, tzinfo=UTC)
+
+
+def test_flag_ends_the_night(layout: Layout) -> None:
+    fresh = layout.raw_file(1874, 2)
+    fill(layout, CLOCK, fresh)
+    assert look_at_arrival(layout, CLOCK).moving == {1874: (2,)}
+    flag = layout.end_flag
+    assert flag is not None and flag.name == "end_of_night"
+    flag.touch()
+    for clock in (CLOCK, CLOCK - timedelta(hours=10)):
+        assert look_at_arrival(layout, clock) == Arrival()
+
+
+def test_folder_of_that_name_is_no_flag(layout: Layout) -> None:
+    fill(layout, CLOCK, layout.raw_file(1874, 2))
+    (layout.raw_dir / "end_of_night").mkdir()
+    assert not look_at_arrival(layout, CLOCK).is_complete
+
+
+def test_what_is_complete_is_planned(layout: Layout) -> None:
+    fill(layout, CLOCK, layout.raw_file(1874, 2))
+    plan = plan_night(layout, clock=CLOCK)
+    sequence = plan.by_run(1874)
+    assert sequence is not None and plan.calibration is not None
+    assert (sequence.subruns, sequence.arriving, sequence.absent_subruns) == ((0, 1), (2,), ())
+    assert (sequence.blocked, plan.calibration.blocked) == (None, None)
+    assert "1 raw file(s) changed" in plan.arriving
+    later = plan_night(layout, clock=CLOCK + timedelta(hours=1))
+    assert later.arriving == "" and later.data[0].subruns == (0, 1, 2)
+
+
+DRS4, CALIBRATION, DATA = SUMMARY.splitlines(keepends=True)
+LATE_CALIBRATION = "01875    1 CALI  2020-01-27 23:23:43 nan nan nan nan nan nan\n"
+LATE_DRS4 = "01875    1 DRS4  2020-01-27 23:23:43 nan nan nan nan nan nan\n"
+
+
+@pytest.mark.parametrize(
+    ("summary", "what_may_come"),
+    [
+        (DRS4 + CALIBRATION, "a calibration run before the first DATA run"),
+        (DRS4 + DATA + LATE_CALIBRATION, "a calibration run before the first DATA run"),
+        (CALIBRATION + DATA + LATE_DRS4, "a DRS4 run before the calibration run"),
+        (SUMMARY, None),
+    ],
+)
+def test_calibration_waits_until_no_better_one_can_come(
+    layout: Layout, summary: str, what_may_come: str | None
+) -> None:
+    """Made with one that is not chosen later, data would have to be made again."""
+    fill(layout, CLOCK, summary=summary)
+    early = plan_night(layout, clock=datetime(2020, 1, 28, 2, tzinfo=UTC))
+    expected = what_may_come and f"raw files are still arriving: {what_may_come} may come"
+    assert [s.blocked for s in early.sequences] == [expected] * len(early.sequences)
+    settled = plan_night(layout, clock=CLOCK)
+    assert settled.choice == early.choice
+    assert [s.blocked for s in settled.sequences] == [None] * len(settled.sequences)
+
+
+def test_calibration_that_is_asked_for_does_not_wait(layout: Layout) -> None:
+    fill(layout, CLOCK, summary=DRS4 + DATA + LATE_CALIBRATION)
+    clock = datetime(2020, 1, 28, 2, tzinfo=UTC)
+    plan = plan_night(layout, calibration_run=1875, clock=clock)
+    assert [s.blocked for s in plan.sequences] == [None, None]
+
+
+def test_better_calibration_that_is_being_written_is_waited_for(layout: Layout) -> None:
+    summary = DRS4 + CALIBRATION + DATA.replace("01874", "01876").replace("20:44", "23:44")
+    better = "01875    1 CALI  2020-01-27 21:23:43 nan nan nan nan nan nan\n"
+    fill(layout, CLOCK, layout.raw_file(1875, 0), summary=summary + better)
+    plan = plan_night(layout, clock=CLOCK)
+    assert plan.choice.calibration_run == 1873
+    blocked = {s.blocked for s in plan.sequences}
+    assert blocked == {"raw files are still arriving: the raw file of the first sub-run of 01875 may come"}
+    settled = plan_night(layout, clock=CLOCK + timedelta(hours=1))
+    assert settled.choice.calibration_run == 1875
