@@ -46,6 +46,7 @@ def extract(
     borrowed: BorrowedCalibration | None = None,
     arrival: Arrival = ALL_HAVE_COME,
     pointing: PointingOf = no_pointing,
+    why_errors: Mapping[int, str] = NO_RUNS_LEFT_OUT,
 ) -> NightPlan:
     """Make the sequences of a night.
 
@@ -73,6 +74,8 @@ def extract(
         is settled which runs calibrate.
     pointing : callable
         Tells source and wobble of a run; asked once for each DATA sequence.
+    why_errors : mapping of int to str
+        Why the type of a run could not be told, by run.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def extract(
         )
     else:
         choice = _choice_of(borrowed)
-    night = _Night(telescope, raw_dir, raw_subruns, left_out_subruns, choice, borrowed, arrival)
+    night = _Night(telescope, raw_dir, raw_subruns, left_out_subruns, choice, borrowed, arrival, why_errors)
     ordered = by_time(runs)
     first = [] if borrowed else [entry for entry in ordered if entry.run == choice.calibration_run]
     data = [entry for entry in ordered if entry.type is RunType.DATA and entry.run not in left_out]
@@ -196,6 +199,7 @@ class _Night:
     choice: CalibrationChoice
     borrowed: BorrowedCalibration | None
     arrival: Arrival
+    why_errors: Mapping[int, str]
 
     @property
     def unsettled(self) -> str | None:
@@ -258,7 +262,8 @@ class _Night:
         if entry.run in left_out:
             return f"left out: {left_out[entry.run]}"
         if entry.type is RunType.UNPROCESSED:
-            return f"type {entry.label} is not processed"
+            why = self.why_errors.get(entry.run) if entry.label == "ERROR" else None
+            return f"type {entry.label} is not processed" + (f": {why}" if why else "")
         if self.lacks_raw_files(entry) and not self.borrowed:
             return "no raw file of its first sub-run"
         if self.borrowed:

@@ -18,7 +18,9 @@ from osa.model.run import run_tag
 __all__ = ["Override", "format_override", "parse_override", "read_override"]
 
 LEFT_OUT = "leave out"
+TYPES = "types"
 _KEYS = ("drs4_run", "calibration_run")
+_LABELS = ("DRS4", "CALI", "DATA", "ERROR")
 _RUN = re.compile(r"[0-9]{1,9}")
 _SUBRUN = re.compile(r"(?P<run>[0-9]{1,9})\.(?P<subrun>[0-9]{1,4})")
 _HEADER = re.compile(r"\[([^\]]*)\]")
@@ -26,6 +28,10 @@ _LONGEST_QUOTE = 40
 
 
 def _nothing() -> Mapping[int, str]:
+    return MappingProxyType({})
+
+
+def _no_types() -> Mapping[int, str]:
     return MappingProxyType({})
 
 
@@ -45,12 +51,15 @@ class Override:
         Runs to leave out, and why.
     left_out_subruns : mapping of (int, int) to str
         Sub-runs to leave out, each by run and sub-run, and why.
+    types : mapping of int to str
+        Types of runs, as the night summary writes them.
     """
 
     drs4_run: int | None = None
     calibration_run: int | None = None
     left_out: Mapping[int, str] = field(default_factory=_nothing)
     left_out_subruns: Mapping[tuple[int, int], str] = field(default_factory=_no_subruns)
+    types: Mapping[int, str] = field(default_factory=_no_types)
 
 
 def read_override(path: Path) -> Override:
@@ -74,6 +83,8 @@ def format_override(override: Override) -> str:
     """Write an override as :func:`parse_override` reads it."""
     runs = {key: getattr(override, key) for key in _KEYS}
     lines = [f"{key} = {run_tag(run)}" for key, run in runs.items() if run is not None]
+    if override.types:
+        lines += [f"[{TYPES}]", *(f"{run_tag(run)} = {label}" for run, label in override.types.items())]
     if override.left_out or override.left_out_subruns:
         lines.append(f"[{LEFT_OUT}]")
         lines += [f"{run_tag(run)} = {reason}" for run, reason in override.left_out.items()]
@@ -110,6 +121,7 @@ def parse_override(text: str, path: Path) -> Override:
         calibration_run=reader.chosen.get("calibration_run"),
         left_out=MappingProxyType(reader.left_out),
         left_out_subruns=MappingProxyType(reader.left_out_subruns),
+        types=MappingProxyType(reader.types),
     )
 
 
@@ -122,6 +134,7 @@ class _Reader:
     chosen: dict[str, int] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
     left_out_subruns: dict[tuple[int, int], str] = field(default_factory=dict)
+    types: dict[int, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
 
@@ -129,9 +142,11 @@ class _Reader:
         where = f"{self.path}:{number}: "
         header = _HEADER.fullmatch(content)
         if header:
-            self.section = LEFT_OUT if header[1].strip().lower() == LEFT_OUT else None
+            name = header[1].strip().lower()
+            self.section = name if name in {LEFT_OUT, TYPES} else None
             if self.section is None:
-                self.faults.append(f"{where}unknown section {_quote(content)}; expected [{LEFT_OUT}]")
+                expected = f"[{TYPES}] or [{LEFT_OUT}]"
+                self.faults.append(f"{where}unknown section {_quote(content)}; expected {expected}")
             return
         if self.section is None:
             return
@@ -139,7 +154,8 @@ class _Reader:
         if not equals:
             self.faults.append(f"{where}{_quote(content)}: expected key = value")
             return
-        fault = self._leave_out(key, value, number) if self.section else self._choose(key, value, number)
+        read = {"": self._choose, LEFT_OUT: self._leave_out, TYPES: self._set_type}[self.section]
+        fault = read(key, value, number)
         if fault:
             self.faults.append(f"{where}{_quote(key)}: {fault}")
 
@@ -154,6 +170,19 @@ class _Reader:
             return f"is in line {self.lines[key]} already"
         self.chosen[key] = run
         self.lines[key] = number
+        return None
+
+    def _set_type(self, key: str, value: str, number: int) -> str | None:
+        run = _run(key)
+        if run is None:
+            return "expected a run number such as 01875"
+        if value not in _LABELS:
+            return f"{_quote(value)}; expected {', '.join(_LABELS[:-1])} or {_LABELS[-1]}"
+        place = f"[{TYPES}] {run}"
+        if run in self.types:
+            return f"run {run_tag(run)} is in line {self.lines[place]} already"
+        self.types[run] = value
+        self.lines[place] = number
         return None
 
     def _leave_out(self, key: str, value: str, number: int) -> str | None:

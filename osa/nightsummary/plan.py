@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from osa.errors import InputError
 from osa.layout import Layout
-from osa.model.run import RunEntry, list_subruns, run_tag
-from osa.model.sequence import NightPlan
+from osa.model.run import NightRuns, RunEntry, list_subruns, run_tag
+from osa.model.sequence import CalibrationChoice, NightPlan
 from osa.nightsummary.arrival import look_at_arrival
 from osa.nightsummary.borrowed import read_borrowed
-from osa.nightsummary.choice import Request, first_request
+from osa.nightsummary.choice import Request, choose_calibration, first_request
 from osa.nightsummary.extract import extract
 from osa.nightsummary.nightsummary import read_night_summary
 from osa.nightsummary.override import Override, format_override, read_override
-from osa.nightsummary.raw import find_raw_files, is_forbidden, usable_subruns
+from osa.nightsummary.raw import RawFile, find_raw_files, is_forbidden, usable_subruns
+from osa.nightsummary.surveyed import why_errors
 from osa.nightsummary.targets import find_pointings
 from osa.system.files import write_text
 
-__all__ = ["keep_choice", "plan_night"]
+__all__ = ["keep_choice", "plan_night", "preview_choice", "with_types"]
 
 
 def plan_night(
@@ -47,8 +48,8 @@ def plan_night(
         If the night summary or the override cannot be used, or a run that is asked for cannot
         serve.
     """
-    runs = read_night_summary(layout.night_summary)
-    override, kept = read_override(layout.override), read_override(layout.kept_choice)
+    override = read_override(layout.override)
+    runs = with_types(read_night_summary(layout.night_summary), override)
     by_closer = read_override(layout.left_out)
     borrowed = read_borrowed(layout.borrowed_calibration)
     if borrowed is not None and (drs4_run, calibration_run) != (None, None):
@@ -68,15 +69,48 @@ def plan_night(
         telescope=layout.settings.telescope_name,
         raw_dir=layout.raw_dir,
         raw_subruns=usable_subruns(files),
-        drs4=_request(layout, override, kept, "drs4_run", drs4_run),
-        calibration=_request(layout, override, kept, "calibration_run", calibration_run),
+        drs4=_request(layout, override, "drs4_run", drs4_run),
+        calibration=_request(layout, override, "calibration_run", calibration_run),
         left_out={**by_closer.left_out, **override.left_out},
         left_out_subruns={**by_closer.left_out_subruns, **override.left_out_subruns},
         borrowed=borrowed,
         arrival=look_at_arrival(layout, clock or datetime.now(UTC), files),
         pointing=pointing,
+        why_errors=why_errors(layout.night_survey),
     )
     return replace(plan, remarks=(*plan.remarks, *_forbidden(layout, plan)))
+
+
+def preview_choice(layout: Layout, runs: NightRuns, files: Iterable[RawFile]) -> CalibrationChoice:
+    """Tell which runs would calibrate a night that is not written down yet.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    runs : tuple of RunEntry
+        What its night summary is going to say.
+    files : iterable of RawFile
+        Its raw files.
+
+    Raises
+    ------
+    InputError
+        If the override cannot be used, or a run that is asked for cannot serve.
+    """
+    override = read_override(layout.override)
+    return choose_calibration(
+        runs,
+        raw_subruns=usable_subruns(files),
+        drs4=_request(layout, override, "drs4_run", None),
+        calibration=_request(layout, override, "calibration_run", None),
+        left_out={**read_override(layout.left_out).left_out, **override.left_out},
+    )
+
+
+def with_types(runs: NightRuns, override: Override) -> NightRuns:
+    """Give runs the types that the operator says."""
+    return tuple(replace(entry, label=override.types.get(entry.run, entry.label)) for entry in runs)
 
 
 def _forbidden(layout: Layout, plan: NightPlan) -> Iterator[str]:
@@ -108,12 +142,10 @@ def keep_choice(layout: Layout, *, drs4_run: int | None = None, calibration_run:
     write_text(layout.kept_choice, format_override(choice))
 
 
-def _request(
-    layout: Layout, override: Override, kept: Override, key: str, given: int | None
-) -> Request | None:
+def _request(layout: Layout, override: Override, key: str, given: int | None) -> Request | None:
     """Take a run from the command line, an override, an earlier command line, the configuration."""
     said: int | None = getattr(override, key)
-    before: int | None = getattr(kept, key)
+    before: int | None = getattr(read_override(layout.kept_choice), key)
     configured: int | None = getattr(layout.settings.calibration, key)
     option = f"given with --{key.replace('_', '-')}"
     return first_request(

@@ -1,0 +1,208 @@
+"""Making the summaries of a night from its raw files."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from osa.errors import InputError
+from osa.layout import Layout
+from osa.model.run import NightRuns, RunEntry, TimeReference
+from osa.nightsummary.choice import by_time
+from osa.nightsummary.nightsummary import format_night_summary
+from osa.nightsummary.override import read_override
+from osa.nightsummary.plan import with_types
+from osa.nightsummary.raw import RawFile
+from osa.nightsummary.runsummary import format_run_summary
+from osa.nightsummary.surveyed import Surveyed, digest, read_surveyed, signature, write_surveyed
+from osa.survey.look import look_into_runs
+from osa.survey.run import RunSurvey
+from osa.survey.tagging import RunLabel, Tag
+from osa.system.files import write_text
+
+__all__ = ["Summaries", "Written", "entries_of", "survey_night", "write_summaries"]
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """Where the summaries of a night go."""
+
+    night_summary: Path
+    run_summary: Path
+    survey: Path
+
+    @classmethod
+    def of(cls, layout: Layout, output: Path | None = None) -> Summaries:
+        """Take the usual places, or those beside a file that was asked for."""
+        if output is None:
+            return cls(layout.night_summary, layout.run_summary, layout.night_survey)
+        return cls(output, output.with_name(layout.run_summary.name), output.with_suffix(".json"))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: files that are new or other than before, and where edited ones were kept."""
+
+    files: tuple[Path, ...]
+    kept: tuple[Path, ...] = ()
+
+
+def survey_night(
+    files: Iterable[RawFile],
+    known: Surveyed,
+    *,
+    at_once: int,
+    on_done: Callable[[int, int], None] = lambda *_: None,
+) -> dict[int, tuple[str, RunSurvey]]:
+    """Look into the raw files of all runs of a night; those that are as they were are not read again.
+
+    Parameters
+    ----------
+    files : iterable of RawFile
+        The raw files.
+    known : Surveyed
+        What was found before.
+    at_once : int
+        How many runs at the same time.
+    on_done : callable
+        Told how many runs are done, and of how many.
+
+    Returns
+    -------
+    dict of int to (str, RunSurvey)
+        Signature of its files, and what they say, by run.
+    """
+    by_run = {run: tuple(group) for run, group in groupby(files, key=lambda file: file.run)}
+    marks = {run: signature(group) for run, group in by_run.items()}
+    recalled = {run: known.recall(run, mark) for run, mark in marks.items()}
+    fresh = {run: _streams(by_run[run]) for run, survey in recalled.items() if survey is None}
+    looked = look_into_runs(
+        {run: subruns for run, subruns in fresh.items() if subruns}, at_once=at_once, on_done=on_done
+    )
+    found = {}
+    for run, group in by_run.items():
+        survey = recalled[run] or looked.get(run) or _without_content(run)
+        found[run] = marks[run], _with_start(survey, group)
+    return found
+
+
+def _streams(files: Iterable[RawFile]) -> dict[int, list[Path]]:
+    """Give the files of each sub-run that can be read, as lstchain does: up to the first stream missing."""
+    subruns: dict[int, list[Path]] = defaultdict(list)
+    for file in files:
+        if file.is_usable and file.stream == len(subruns[file.subrun]) + 1:
+            subruns[file.subrun].append(file.path)
+    return {subrun: paths for subrun, paths in subruns.items() if paths}
+
+
+def _without_content(run: int) -> RunSurvey:
+    return RunSurvey(run, (), Tag(RunLabel.ERROR, reason="its raw files are empty or cannot be read by us"))
+
+
+def _with_start(survey: RunSurvey, files: Iterable[RawFile]) -> RunSurvey:
+    """Give a run of which nothing can be read the time of its first file."""
+    if survey.start is not None:
+        return survey
+    first = min(file.changed_ns for file in files)
+    start = datetime.fromtimestamp(first // 1_000_000_000, UTC)
+    return replace(survey, start=start, faults=(*survey.faults, "its start is the time of its file"))
+
+
+def entries_of(surveys: Iterable[RunSurvey]) -> NightRuns:
+    """Make the rows of a night summary, by start; pure."""
+    return tuple(by_time(_entry(survey) for survey in surveys))
+
+
+def _entry(survey: RunSurvey) -> RunEntry:
+    assert survey.start is not None  # see above
+    reference, dragon, tib = survey.reference, TimeReference(), TimeReference()
+    if reference is not None and reference.is_usable:
+        dragon = TimeReference(reference.module_id, reference.ucts_ns, reference.dragon_ns)
+        if reference.tib_ns is not None:
+            tib = TimeReference(reference.module_id, reference.ucts_ns, reference.tib_ns)
+    return RunEntry(survey.run, len(survey.subruns), str(survey.tag.label), survey.start, dragon, tib)
+
+
+def write_summaries(
+    layout: Layout,
+    surveys: Mapping[int, tuple[str, RunSurvey]],
+    places: Summaries,
+    *,
+    overwrite: bool = False,
+    keep: bool = False,
+    clock: datetime,
+) -> Written:
+    """Write night summary and run summary; neither is written over that is not as we wrote it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    surveys : mapping of int to (str, RunSurvey)
+        As :func:`survey_night` gives it.
+    places : Summaries
+        Where to.
+    overwrite : bool
+        Whether to replace summaries that were edited or made elsewhere; they are kept under another name.
+    keep : bool
+        Whether to leave these as they are and write the rest.
+    clock : datetime.datetime
+        The time.
+
+    Raises
+    ------
+    InputError
+        If there is one that was edited or made elsewhere, and neither is wanted.
+    """
+    found = {run: survey for run, (_, survey) in surveys.items()}
+    runs = with_types(entries_of(found.values()), read_override(layout.override))
+    texts = {
+        places.run_summary: format_run_summary(runs, found, layout.night.date),
+        places.night_summary: format_night_summary(runs),
+    }
+    before = read_surveyed(places.survey)
+    # Rows that say the same may have been made by anybody.
+    changed = {path: text for path, text in texts.items() if _content(path) != text.encode()}
+    foreign = [path for path in changed if path.exists() and not before.wrote(path)]
+    if foreign and not (overwrite or keep):
+        names = " and ".join(map(str, foreign))
+        raise InputError(
+            f"{names}: edited since, or not made by nightsummary; nothing was written (--overwrite replaces "
+            "it and keeps the old one under another name, --keep leaves it as it is)"
+        )
+    kept = [_put_aside(path, clock) for path in foreign] if overwrite else []
+    todo = {path: text for path, text in changed.items() if overwrite or path not in foreign}
+    # Before the files: killed in between, what is there is still known as ours.
+    for path, text in texts.items():
+        if path in todo or path not in changed:
+            before = _noted(before, path, text)
+    write_surveyed(places.survey, replace(before, runs=surveys), night=str(layout.night), clock=clock)
+    for path, text in todo.items():
+        write_text(path, text)
+    return Written(tuple(todo), tuple(kept))
+
+
+def _noted(surveyed: Surveyed, path: Path, text: str) -> Surveyed:
+    """Note what is about to be written; what is there now stays known until the next time."""
+    new, content = digest(text.encode()), _content(path)
+    there = () if content is None else (digest(content),)
+    known = [mark for mark in surveyed.written.get(path.name, ()) if mark in there]
+    return replace(surveyed, written={**surveyed.written, path.name: tuple(dict.fromkeys([*known, new]))})
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _put_aside(path: Path, clock: datetime) -> Path:
+    aside = path.with_name(f"{path.name}.until.{clock:%Y%m%dT%H%M%S}")
+    os.replace(path, aside)
+    return aside
