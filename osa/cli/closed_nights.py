@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import UTC, datetime
 
 from osa.cli.common import may, note
+from osa.closing.alarm import tell_of_late_files
 from osa.closing.undo import late_subruns, reopen
 from osa.errors import ExitCode, InputError
 from osa.layout import Layout
@@ -30,6 +32,7 @@ def tell_what_came_since(layout: Layout) -> ExitCode:
         note(f"raw files came after it was closed: {which}")
     if late:
         note("closer --reopen, then sequencer, take them in")
+        tell_of_late_files(layout, late, attended=sys.stdin.isatty(), say=note)
     return ExitCode.NOT_COMPLETE if late else ExitCode.DONE
 
 

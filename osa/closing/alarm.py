@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from osa.closing.cure import Cures
 from osa.closing.due import is_late
+from osa.closing.in_short import in_short
 from osa.closing.judge import Verdict
 from osa.closing.remedies import what_of
 from osa.cures.diagnosis import failures
 from osa.cures.evidence import read_tail
 from osa.errors import MissingServiceError
 from osa.incidences import read_incidences
+from osa.layout import Layout
 from osa.model.job import JobState, TaskRecord
+from osa.model.run import list_subruns, run_tag
 from osa.system.files import write_text
 from osa.system.mail import send_mail
 
 if TYPE_CHECKING:
     from osa.closing.night import Closing
 
-__all__ = ["alarm_text", "raise_alarm"]
+__all__ = ["alarm_text", "raise_alarm", "tell_of_late_files"]
 
 _TAILS = 5
 _TAIL_LINES = 15
@@ -39,7 +42,8 @@ def raise_alarm(
 ) -> bool:
     """Write the report on a night that should have been closed, and mail it where that is wanted.
 
-    It is mailed once, and again where what is missing has changed.
+    That is so from the hour of the alarm on, and before it where only a person can help. It is mailed
+    once, and again where what is missing has changed.
 
     Parameters
     ----------
@@ -60,28 +64,68 @@ def raise_alarm(
         Whether there was an alarm.
     """
     layout, clock = closing.layout, clock or datetime.now(UTC)
-    if layout.settings.alarm.hour is None or not is_late(layout, clock):
+    if layout.settings.alarm.hour is None or not (is_late(layout, clock) or _needs_a_person(closing, cures)):
         return False
     text = alarm_text(closing, cures, clock=clock)
     write_text(layout.alarm, text)
-    say(f"the night should have been closed by now: see {layout.alarm}")
-    alarm = layout.settings.alarm
-    if alarm.recipient is None or attended:
-        return True
-    mailed = layout.alarm_mailed
-    mark = _mark(closing, cures)
-    before = mailed.read_text(encoding="utf-8", errors="replace").strip() if mailed.exists() else None
+    say(f"a person has to see to the night: {layout.alarm} says why")
     # While tasks end one after the other it is always something else that is missing.
-    if before is not None and (before == mark or closing.is_under_way):
-        return True
-    subject = f"{layout.settings.telescope_name}: night {layout.night} is not closed"
+    if not attended and not (closing.is_under_way and layout.alarm_mailed.exists()):
+        _mail_once(layout, _mark(closing, cures), "is not closed", text, say)
+    return True
+
+
+def tell_of_late_files(
+    layout: Layout, late: Mapping[int, Iterable[int]], *, attended: bool, say: Callable[[str], None]
+) -> None:
+    """Write, and mail once, that a closed night lacks raw files that came since.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the night.
+    late : mapping of int to iterable of int
+        Sub-runs by run.
+    attended : bool
+        Whether somebody is looking: then nobody is mailed.
+    say : callable
+        Told what was done.
+    """
+    if layout.settings.alarm.hour is None or not late:
+        return
+    which = ", ".join(f"sub-runs {list_subruns(found)} of run {run_tag(run)}" for run, found in late.items())
+    night = f"-d {layout.night.underscored}"
+    text = (
+        f"{layout.title[0].upper()}{layout.title[1:]} was closed before raw files came: {which}.\n"
+        f"To do: closer --reopen {night}, then sequencer {night}; the next closer closes it again.\n"
+    )
+    write_text(layout.alarm, text)
+    if not attended:
+        _mail_once(layout, hashlib.sha256(text.encode()).hexdigest(), "lacks raw files", text, say)
+
+
+def _mail_once(layout: Layout, mark: str, what: str, text: str, say: Callable[[str], None]) -> None:
+    """Mail something of a night to who is configured, unless it was mailed last."""
+    alarm, mailed = layout.settings.alarm, layout.alarm_mailed
+    before = mailed.read_text(encoding="utf-8", errors="replace").strip() if mailed.exists() else None
+    if alarm.recipient is None or before == mark:
+        return
+    subject = f"{layout.settings.telescope_name}: night {layout.night} {what}"
     try:
         send_mail(alarm.mailer, alarm.recipient, subject, text)
         write_text(mailed, f"{mark}\n")
         say(f"mailed to {alarm.recipient}")
     except MissingServiceError as error:
         say(str(error))
-    return True
+
+
+def _needs_a_person(closing: Closing, cures: Cures) -> bool:
+    """Tell whether nothing will happen any more by itself: all has come, nothing is at work or curable."""
+    plan, layout = closing.plan, closing.layout
+    may_come = plan.arriving or any(run.waits_for_raw_files for run in plan.skipped)
+    may_come = may_come or any(sequence.absent_subruns for sequence in plan.sequences)
+    was_begun = layout.night_lock.exists()
+    return was_begun and not (cures or may_come or closing.is_under_way or closing.is_complete)
 
 
 def _mark(closing: Closing, cures: Cures) -> str:
@@ -92,14 +136,19 @@ def _mark(closing: Closing, cures: Cures) -> str:
 
 
 def alarm_text(closing: Closing, cures: Cures, *, clock: datetime) -> str:
-    """Write the report: what is missing, what was tried, what can be done, the ends of logs."""
-    layout = closing.layout
+    """Write the report: two lines, then what is missing, was tried, can be done, and the ends of logs."""
+    layout, short = closing.layout, in_short(closing, cures)
     parts = {
         "Missing": _missing(closing, cures),
         "Tried": [*_tried(closing), *read_incidences(layout.incidences)],
-        "To do": _to_do(closing),
+        "Commands that help": _to_do(closing),
     }
-    lines = [f"{layout.title[0].upper()}{layout.title[1:]} is not closed ({clock:%Y-%m-%d %H:%M} UTC)"]
+    lines = [
+        f"{layout.title[0].upper()}{layout.title[1:]} is not closed: {short.what}.",
+        f"To do: {short.todo}.",
+        "",
+        f"As of {clock:%Y-%m-%d %H:%M} UTC.",
+    ]
     for title, said in parts.items():
         lines += ["", title, *(f"  {line}" for line in said or ["nothing"])]
     for name, tail in _log_tails(closing):

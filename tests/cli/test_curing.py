@@ -462,7 +462,7 @@ def test_alarm_where_provenance_keeps_the_night_open(
     make_config(MACHINE | {("ALARM", "hour"): "18"})
     work.layout.records(1874, 0).unlink()
     assert closer(work, "-y") == 1
-    assert "see " + str(work.layout.alarm) in capsys.readouterr().err
+    assert f"{work.layout.alarm} says why" in capsys.readouterr().err
     text = work.layout.alarm.read_text("utf-8")
     assert "nothing is recorded of how dl1_LST-1.Run01874.0000.h5" in text and "closer -f" in text
     assert closer(work, "-y", "-f") == 0

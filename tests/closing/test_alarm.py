@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -13,7 +14,7 @@ from failed_tries import NO_MEMORY, Failures
 from made_up_scheduler import MadeUpScheduler
 from night_states import calibration_sequence, data_sequence
 
-from osa.closing.alarm import alarm_text, raise_alarm
+from osa.closing.alarm import alarm_text, raise_alarm, tell_of_late_files
 from osa.closing.cure import Cures
 from osa.closing.due import is_late
 from osa.closing.night import Closing
@@ -96,11 +97,15 @@ def report(layout: Layout, *tries: Failures, cures: Cures | None = None) -> dict
 
 def test_report_says_what_is_missing_and_what_to_do(open_night: Layout) -> None:
     parts = report(open_night, cures=Cures(remarks=("look at the disk",)))
-    assert next(iter(parts)) == "Night 2020-01-27 of LST1 is not closed (2020-01-28 18:00 UTC)"
+    assert list(parts)[:3] == [
+        "Night 2020-01-27 of LST1 is not closed: LST1_01874: no DL1 of sub-runs 1 (and 4 more).",
+        "To do: closer -s -d 2020_01_27 says more; closer -f -d 2020_01_27 closes what is there.",
+        "As of 2020-01-28 18:00 UTC.",
+    ]
     missing = [f"LST1_01874: no {kind.name} of sub-runs 1" for kind in PRODUCT_KINDS]
     assert parts["Missing"] == [*missing, "look at the disk"]
     assert parts["Tried"] == ["nothing"]
-    to_do = "\n".join(parts["To do"])
+    to_do = "\n".join(parts["Commands that help"])
     assert "sequencer -s -d 2020_01_27" in to_do and "closer -f -d 2020_01_27" in to_do
     assert "--unveto" not in to_do
 
@@ -120,7 +125,7 @@ def test_report_says_what_was_tried(open_night: Layout) -> None:
 def test_report_names_the_command_for_each_veto(open_night: Layout) -> None:
     put_veto(open_night, data_sequence(), "x")
     put_veto(open_night, calibration_sequence(), "x")
-    to_do = report(open_night)["To do"]
+    to_do = report(open_night)["Commands that help"]
     assert [line.split()[4] for line in to_do if "--unveto" in line] == ["1874", "1873"]
 
 
@@ -129,7 +134,7 @@ def test_report_of_tasks_that_are_at_work(open_night: Layout) -> None:
     tries.add(JobState.RUNNING, task=1)
     parts = report(open_night, tries)
     assert "LST1_01874: 1 task(s) still pending or running" in parts["Missing"]
-    assert any("tasks are still at work" in line for line in parts["To do"])
+    assert any("tasks are still at work" in line for line in parts["Commands that help"])
 
 
 def test_night_without_runs(open_night: Layout) -> None:
@@ -235,15 +240,78 @@ def alarm(
     return raise_alarm(closing(layout), cures, attended=attended, say=said.append, clock=clock), said
 
 
+EARLY = DUE - timedelta(hours=10)
+
+
 def test_nothing_is_written_before_it_is_late(mailed: Layout, mailbox: Mailbox) -> None:
-    assert alarm(mailed, clock=DUE - timedelta(seconds=1)) == (False, [])
+    night = closing(mailed)
+    cures = night.cures(MadeUpScheduler())
+    assert cures  # what is missing is submitted
+    for clock in (EARLY, DUE - timedelta(seconds=1)):
+        assert not raise_alarm(night, cures, attended=False, say=print, clock=clock)
     assert not mailed.closer_dir.exists()
     assert mailbox.mails == []
 
 
+def test_where_only_a_person_can_help_it_is_said_at_once(mailed: Layout, mailbox: Mailbox) -> None:
+    put_veto(mailed, data_sequence(), "x")
+    night = closing(mailed)
+    cures = night.cures(MadeUpScheduler())
+    assert not cures
+    assert raise_alarm(night, cures, attended=False, say=print, clock=EARLY)
+    what, todo, *_ = mailbox.mails[0].split("|", 2)[2].splitlines()
+    assert what.endswith("run(s) 01874 failed too often and wait(s) for a person.")
+    assert todo.startswith("To do: look at ") and todo.endswith("sequencer -d 2020_01_27 --unveto 1874.")
+
+
+def still_at_work(layout: Layout) -> Closing:
+    tries = Failures(layout)
+    tries.add(JobState.RUNNING, task=0)
+    return closing(layout, tries)
+
+
+def raw_files_may_come(layout: Layout) -> Closing:
+    layout.raw_file(1875, 0).unlink()
+    return closing(layout)
+
+
+def raw_files_arrive(layout: Layout) -> Closing:
+    night = closing(layout)
+    return replace(night, plan=replace(night.plan, arriving="a raw file changed just now"))
+
+
+def no_sequencer_was_run(layout: Layout) -> Closing:
+    layout.night_lock.unlink()
+    return closing(layout)
+
+
+@pytest.mark.parametrize("make", [still_at_work, raw_files_may_come, raw_files_arrive, no_sequencer_was_run])
+def test_while_something_may_happen_by_itself_nothing_is_said(
+    mailed: Layout, mailbox: Mailbox, make: Callable[[Layout], Closing]
+) -> None:
+    put_veto(mailed, data_sequence(), "x")
+    assert not raise_alarm(make(mailed), Cures(), attended=False, say=print, clock=EARLY)
+    assert mailbox.mails == []
+
+
+def test_late_files_of_a_closed_night_are_mailed_once(mailed: Layout, mailbox: Mailbox) -> None:
+    for late in ({1874: (3, 4)}, {1874: (3, 4)}, {}, {1874: (3, 4, 5), 1875: (0,)}):
+        tell_of_late_files(mailed, late, attended=False, say=print)
+    assert len(mailbox.mails) == 2
+    what, todo = mailbox.mails[1].split("|", 2)[2].splitlines()
+    assert what.endswith("before raw files came: sub-runs 3-5 of run 01874, sub-runs 0 of run 01875.")
+    assert todo.startswith("To do: closer --reopen -d 2020_01_27, then sequencer -d 2020_01_27")
+    assert mailed.alarm.read_text("utf-8") == f"{what}\n{todo}\n"
+
+
+def test_who_looks_at_a_closed_night_is_not_mailed(mailed: Layout, mailbox: Mailbox) -> None:
+    tell_of_late_files(mailed, {1874: (3,)}, attended=True, say=print)
+    assert mailed.alarm.exists() and mailbox.mails == []
+
+
 def test_without_a_recipient_it_is_written(open_night: Layout) -> None:
     raised, said = alarm(open_night)
-    assert raised and said == [f"the night should have been closed by now: see {open_night.alarm}"]
+    assert raised and said == [f"a person has to see to the night: {open_night.alarm} says why"]
     assert "no DL2 of sub-runs 1" in open_night.alarm.read_text("utf-8")
 
 
