@@ -6,7 +6,9 @@ PATH="$PATH:/usr/sbin:/sbin" # where the daemons are, also for who is not root
 
 # program and Debian package
 needed="dot:graphviz pdftotext:poppler-utils sbatch:slurm-client slurmctld:slurmctld slurmd:slurmd slurmdbd:slurmdbd munged:munge
-mariadbd:mariadb-server"
+mariadbd:mariadb-server cron:cron faketime:faketime"
+# A mailer takes the place of any other: only where there is none.
+command -v sendmail >/dev/null 2>&1 || needed="$needed dma:dma"
 missing=""
 for pair in $needed; do
   command -v "${pair%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
@@ -29,6 +31,7 @@ for pair in $needed; do
   case $package in
     graphviz) without="graphs of provenance cannot be drawn" ;;
     poppler-utils) without="tests do not read what graphs show" ;;
+    cron | dma | faketime) without="tests on a real cron daemon are left out" ;;
     *) without="tests on a real Slurm cluster do not work (where they are run as root)" ;;
   esac
   command -v "$program" >/dev/null 2>&1 ||
