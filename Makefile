@@ -7,7 +7,7 @@ NIGHT   := 2020_01_27
 VENV    := .venv
 BIN     := $(VENV)/bin
 
-.PHONY: help install install-dev demo test test-fast test-faults check bench clean system-packages slurm slurm-stop
+.PHONY: help install install-dev install-cron demo test test-fast test-faults check bench clean system-packages slurm slurm-stop
 
 help:
 	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/);"
@@ -15,6 +15,7 @@ help:
 	@echo "make test       install what the tests need and run all of them"
 	@echo "make test-fast  the tests that need neither lstchain nor a cluster (some minutes)"
 	@echo "make test-faults  the tests that break something on purpose, and the table of what held"
+	@echo "make install-cron  show what the crontab of this user would get, and ask (CONFIG=… names the configuration)"
 	@echo "make check      ruff, mypy, direction of the imports"
 	@echo "make slurm      start a private Slurm cluster below $(SLURM)/ (as root); make slurm-stop stops it"
 	@echo "make bench      the benchmarks (see benchmarks/README.md)"
@@ -38,6 +39,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
+
+install-cron: install
+	@$(BIN)/osacron --install $(if $(CONFIG),-c "$(CONFIG)")
 
 demo: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/demo.sh "$(DEMO)" "$(NIGHT)" "$(BACKEND)" "$(SLURM)"

@@ -34,6 +34,7 @@ class ExitCode(IntEnum):
     MISSING_SERVICE = 3
     ANOTHER_INSTANCE = 4
     NOT_YET = 5
+    UNEXPECTED = 70
     INTERRUPTED = 130
 
 

@@ -18,7 +18,9 @@ from osa import __version__
 from osa.errors import ExitCode, InputError, InterruptedNightError, OsaError
 
 if TYPE_CHECKING:
+    from osa.config import Settings
     from osa.layout import Layout
+    from osa.model.night import Night
 
 __all__ = [
     "Parser",
@@ -33,6 +35,8 @@ __all__ = [
     "may",
     "note",
     "open_night",
+    "read_night",
+    "read_settings",
     "run_command",
 ]
 
@@ -43,7 +47,7 @@ exit codes:
   0 done                       3 a needed program or service is missing
   1 night not complete         4 another instance is at work
   2 wrong call or configuration  5 not yet: tasks are at work, call again later
-                               130 interrupted
+  70 unexpected error          130 interrupted
 """
 
 
@@ -96,13 +100,13 @@ def add_config_option(parser: argparse.ArgumentParser, *, again: bool = False) -
     )
 
 
-def add_date_option(parser: argparse.ArgumentParser) -> None:
+def add_date_option(parser: argparse.ArgumentParser, *, default: str = "last night, see NIGHTOFFSET") -> None:
     """Add the option that says which night is meant."""
     parser.add_argument(
         "-d",
         "--date",
         metavar="YYYY_MM_DD",
-        help="the night, by the date of its evening (default: last night, see NIGHTOFFSET)",
+        help=f"the night, by the date of its evening (default: {default})",
     )
 
 
@@ -167,17 +171,30 @@ def open_night(arguments: argparse.Namespace) -> Layout:
     Layout
         Paths and settings of the night.
     """
-    from osa.config import find_configuration, load_settings
     from osa.layout import Layout
     from osa.model.night import Night
 
-    try:
-        given = None if arguments.date is None else Night.parse(arguments.date)
-    except ValueError as error:
-        raise InputError(f"-d: {error}") from None
-    settings = load_settings(find_configuration(arguments.config, os.environ), arguments.telescope)
+    given = read_night(arguments)
+    settings = read_settings(arguments)
     night = given or Night.current(datetime.now(UTC), settings.telescope.nightoffset)
     return Layout(settings, night)
+
+
+def read_night(arguments: argparse.Namespace) -> Night | None:
+    """Read the date of a command line; None where there is none."""
+    from osa.model.night import Night
+
+    try:
+        return None if arguments.date is None else Night.parse(arguments.date)
+    except ValueError as error:
+        raise InputError(f"-d: {error}") from None
+
+
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """Read the configuration that a command line names, or the usual one."""
+    from osa.config import find_configuration, load_settings
+
+    return load_settings(find_configuration(arguments.config, os.environ), arguments.telescope)
 
 
 def note(message: str) -> None:
@@ -227,7 +244,7 @@ def run_command(
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error} (-v shows where; please report it)"
         _explain(parser.prog, text, arguments.verbose)
-        return ExitCode.NOT_COMPLETE
+        return ExitCode.UNEXPECTED
 
 
 def _explain(program: str, message: str, verbose: bool) -> None:

@@ -14,6 +14,7 @@ from osa.errors import InterruptedNightError
 from osa.model.job import JobGroup, JobState, TaskRecord
 from osa.scheduler.base import Scheduler
 from osa.scheduler.local import LocalExecutor, LocalScheduler, start_detached
+from osa.scheduler.local_store import LocalStore
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -25,6 +26,7 @@ Records = Callable[[], list[TaskRecord]]
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 5.0
 _SECONDS_WITHOUT_NEWS = 300.0
+_SECONDS_TO_BEGIN = 10.0
 
 
 def run_tasks(group: JobGroup, scheduler: Scheduler, *, wait: bool, detach: bool) -> None:
@@ -49,9 +51,17 @@ def run_tasks(group: JobGroup, scheduler: Scheduler, *, wait: bool, detach: bool
         return
     if detach:
         process = start_detached(scheduler.store, group.name, scheduler.capacity)
+        _wait_for_executor(scheduler.store, group.name)
         note(f"process {process} runs the tasks in the background; sequencer -s shows how far it is")
     else:
         run_with_progress(group, scheduler)
+
+
+def _wait_for_executor(store: LocalStore, night: str) -> None:
+    """Wait until a process in the background has begun: until then nobody seems to run the tasks."""
+    give_up = time.monotonic() + _SECONDS_TO_BEGIN
+    while store.executor(night) is None and time.monotonic() < give_up:
+        time.sleep(0.05)
 
 
 def run_with_progress(group: JobGroup, scheduler: LocalScheduler) -> None:

@@ -17,6 +17,7 @@ from osa.config.values import (
     as_directory,
     as_factor,
     as_file,
+    as_folders,
     as_graphs,
     as_hour,
     as_memory,
@@ -175,8 +176,11 @@ class ArrivalSettings:
 
 @dataclass(frozen=True)
 class CronSettings:
-    """What the jobs of cron leave behind: logs, and a page with the last nights."""
+    """What the jobs of cron work on, and what they leave behind: logs, and a page with the last nights."""
 
+    user: str = key(as_name)
+    nights: int = key(as_positive)
+    path: tuple[Path, ...] | None = key(as_folders, may_be_empty=True)
     log_dir: Path = key(as_path)
     status_page: Path = key(as_path)
     status_nights: int = key(as_positive)

@@ -25,6 +25,7 @@ __all__ = [
     "as_directory",
     "as_factor",
     "as_file",
+    "as_folders",
     "as_graphs",
     "as_hour",
     "as_memory",
@@ -103,6 +104,14 @@ def as_minutes(text: str) -> timedelta:
     if not 0 <= value <= _MINUTES_OF_A_DAY:
         raise ValueError(f"wants whole minutes from 0 to {_MINUTES_OF_A_DAY}")
     return timedelta(minutes=value)
+
+
+def as_folders(text: str) -> tuple[Path, ...]:
+    """Read absolute folders, separated by colons."""
+    folders = tuple(Path(part) for part in text.split(":") if part)
+    if not all(folder.is_absolute() for folder in folders):
+        raise ValueError("wants absolute paths, separated by colons")
+    return folders
 
 
 def as_yes_no(text: str) -> bool:

@@ -66,7 +66,7 @@ def run(outcome: object, *argv: str) -> int:
         (InterruptedNightError("said"), 130),
         (KeyboardInterrupt(), 130),
         (OSError(28, "No space left on device"), 1),
-        (ValueError("surprise"), 1),
+        (ValueError("surprise"), 70),
     ],
 )
 def test_exit_codes(outcome: object, code: int, capsys: Capture) -> None:

@@ -1,0 +1,42 @@
+"""Logs with dates that rotate, one a job."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["open_log"]
+
+_BYTES = 2_000_000
+_FILES = 10
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[logging.Logger]:
+    """Give a logger that writes to a file, a date in front of each line.
+
+    At 2 MB the file is renamed to ``….1``, and so on up to ``….10``. One process at a time: the
+    lock of the job sees to that.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; folders above it are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8", errors="backslashreplace"
+    )
+    form = logging.Formatter("%(asctime)sZ %(message)s", "%Y-%m-%d %H:%M:%S")
+    form.converter = time.gmtime
+    handler.setFormatter(form)
+    logger = logging.Logger(path.name)  # of our own: nobody else's settings count
+    logger.addHandler(handler)
+    try:
+        yield logger
+    finally:
+        handler.close()
