@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,14 +20,34 @@ from osa.steps.environment import TASK_BEGINS
 __all__ = ["Evidence", "first_match", "is_in", "read_tail"]
 
 _TAIL = 1 << 16  # bytes; a traceback of lstchain has some thousands
+_BLOCK = 1 << 20
 
 
 def read_tail(path: Path, size: int = _TAIL) -> str:
-    """Read the last part of a log; empty where it cannot be read."""
+    """Read the last part of a log, also where nightclean has compressed it; empty if it cannot be read.
+
+    Of a night that was opened again there may be both: the compressed file tells what came first.
+    """
+    said = _end_of(path, size)
+    if len(said) < size:
+        said = _end_of_compressed(path.with_name(f"{path.name}.gz"), size - len(said)) + said
+    return said.decode("utf-8", errors="replace")
+
+
+def _end_of(path: Path, size: int) -> bytes:
     with suppress(OSError), path.open("rb") as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
-        return stream.read(size).decode("utf-8", errors="replace")
-    return ""
+        return stream.read(size)
+    return b""
+
+
+def _end_of_compressed(path: Path, size: int) -> bytes:
+    end = b""
+    with suppress(OSError, EOFError, zlib.error), gzip.open(path) as stream:
+        while block := stream.read(_BLOCK):
+            end = (end + block)[-size:]
+        return end
+    return b""
 
 
 @dataclass(frozen=True)

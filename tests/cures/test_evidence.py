@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import warnings
 from dataclasses import replace
@@ -62,6 +63,58 @@ def test_only_the_end_of_a_huge_log_is_read(tmp_path: Path) -> None:
     assert tail.endswith(NO_POINTING)
     assert "MemoryError" not in tail
     assert len(tail) == TAIL
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 300))
+def test_end_of_a_compressed_log_comes_before_what_was_written_since(
+    tmp_path_factory: pytest.TempPathFactory, first: bytes, since: bytes, size: int
+) -> None:
+    """As nightclean leaves it; the night was opened again since."""
+    path = tmp_path_factory.mktemp("logs") / "a.log"
+    path.with_name("a.log.gz").write_bytes(gzip.compress(first))
+    assert read_tail(path, size) == first[-size:].decode("utf-8", errors="replace")
+    path.write_bytes(since)
+    assert read_tail(path, size) == (first + since)[-size:].decode("utf-8", errors="replace")
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_end_of_a_compressed_log_is_read_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(evidence_module, "_BLOCK", block)
+    said = bytes(range(48, 58)) * 20
+    (tmp_path / "a.log.gz").write_bytes(gzip.compress(said[:150]) + gzip.compress(said[150:]))
+    assert read_tail(tmp_path / "a.log", 77) == said[-77:].decode()
+
+
+@pytest.mark.parametrize("cut", ["garbage", "cut short", "bad sum", "bad body"])
+def test_compressed_log_that_cannot_be_read_says_nothing(tmp_path: Path, cut: str) -> None:
+    good = gzip.compress(NO_POINTING.encode() * 100)
+    contents = {
+        "garbage": b"no gzip",
+        "cut short": good[:-20],
+        "bad sum": good[:-8] + bytes(8),
+        "bad body": good[:12] + b"\xff" * 10 + good[22:],
+    }
+    (tmp_path / "a.log.gz").write_bytes(contents[cut])
+    assert read_tail(tmp_path / "a.log") == ""
+    (tmp_path / "a.log").write_text("said since")
+    assert read_tail(tmp_path / "a.log") == "said since"
+
+
+def test_compressed_log_shows_the_same_signs(layout: Layout) -> None:
+    failures = Failures(layout)
+    failures.add(log=NO_POINTING)
+    sign = rule(text=re.compile("x_new is above"))
+    assert evidence(failures).shows(sign)
+    log = evidence(failures).log
+    log.with_name(f"{log.name}.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    assert evidence(failures).shows(sign)
+    failures = Failures(layout)
+    failures.add(log="KeyError: 'a'")
+    log.with_name(f"{log.name}.gz").unlink()
+    assert not evidence(failures).shows(sign)
 
 
 @pytest.mark.parametrize(("behind", "is_found"), [(0, True), (1000, True), (TAIL, False), (3 * TAIL, False)])
