@@ -12,7 +12,7 @@ if [ "$backend" = slurm ] && [ -z "${SLURM_CONF:-}" ] && python tools/slurm_clus
   echo "== on the cluster below $cluster/"
 fi
 
-echo "== 1/4 a simulated night below $folder/"
+echo "== 1/5 a simulated night below $folder/"
 # Only ever a folder that this script made is removed.
 if [ -e "$folder" ]; then
   [ -e "$folder/.demo" ] || { echo "$folder is there and is no demo night: choose another with DEMO=…" >&2; exit 2; }
@@ -20,16 +20,19 @@ if [ -e "$folder" ]; then
 fi
 mkdir -p "$folder"
 touch "$folder/.demo"
-simulatenight "$folder" -d "$night" --size tiny >/dev/null
+simulatenight "$folder" -d "$night" --size tiny --no-summaries >/dev/null
 sed -i "s/^backend = .*/backend = $backend/" "$config"
 
-echo "== 2/4 sequencer: R0 to DL2"
+echo "== 2/5 nightsummary: which runs, of which type"
+nightsummary -c "$config" -d "$night"
+
+echo "== 3/5 sequencer: R0 to DL2"
 sequencer -c "$config" -d "$night" --wait
 
-echo "== 3/4 closer: merge, move, close"
+echo "== 4/5 closer: merge, move, close"
 closer -c "$config" -d "$night" -y
 
-echo "== 4/4 the night as it is now"
+echo "== 5/5 the night as it is now"
 sequencer -c "$config" -d "$night" -s
 
 prod=$(sed -n 's/^prod_id = //p' "$config")

@@ -15,7 +15,7 @@ from osa.errors import ExitCode
 __all__ = ["main"]
 
 EXAMPLES = """\
-  statuspage                             write the page that the configuration names ([CRON] status_page)
+  statuspage                             write the page that the configuration names ([CRON] status_dir)
   statuspage --output /tmp/status.html   write it somewhere else
   statuspage -t LST2 --output lst2.html  of another telescope
   statuspage --nights 30                 with the last 30 nights
@@ -34,7 +34,7 @@ def _parser() -> Parser:
     add_config_option(parser)
     add_telescope_option(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="the page (default: as configured, [CRON] status_page)"
+        "--output", type=Path, metavar="FILE", help="the page (default: LST1.html in [CRON] status_dir)"
     )
     parser.add_argument(
         "--nights",
@@ -65,7 +65,7 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
         clock=datetime.now(UTC),
         open_scheduler=lambda say: select_scheduler(settings, None, warn=say),
     )
-    path = arguments.output or settings.cron.status_page
+    path = arguments.output or settings.cron.status_dir / f"{settings.telescope_name}.html"
     write_text(path, render(status))
     for trouble in status.all_troubles:
         note(trouble)

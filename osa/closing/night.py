@@ -30,7 +30,7 @@ from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.job import JobState
 from osa.model.rule import Cure
-from osa.model.run import list_subruns, run_tag
+from osa.model.run import RunType, list_subruns, run_tag
 from osa.model.sequence import NightPlan, SequenceKind
 from osa.nightstate import SequenceState, read_night_state, strangers
 from osa.nightsummary.plan import plan_night
@@ -307,6 +307,11 @@ class Closing:
                 which = list_subruns(sequence.gaps)
                 text = f"Run {run_tag(sequence.run)}, sub-run(s) {which}: there was no raw file."
                 note_incidence(self.layout, text)
+        for run in self.plan.skipped:
+            if self.whole_night and RunType.from_label(run.label) is RunType.UNPROCESSED:
+                why = run.reason.partition(": ")[2]
+                text = f"Run {run_tag(run.run)} is of type {run.label} and was not processed"
+                note_incidence(self.layout, f"{text}: {why}." if why else f"{text}.")
         for verdict in self.verdicts:
             for missing in verdict.missing:
                 note_incidence(self.layout, f"{verdict.state.sequence.name} closed although {missing}.")

@@ -182,7 +182,7 @@ class CronSettings:
     nights: int = key(as_positive)
     path: tuple[Path, ...] | None = key(as_folders, may_be_empty=True)
     log_dir: Path = key(as_path)
-    status_page: Path = key(as_path)
+    status_dir: Path = key(as_path)
     status_nights: int = key(as_positive)
 
 

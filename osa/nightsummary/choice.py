@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -56,12 +56,17 @@ class _Night:
     runs: tuple[RunEntry, ...]
     raw_subruns: Mapping[int, tuple[int, ...]]
     left_out: Mapping[int, str]
+    arriving: Collection[int]
 
     def obstacle(self, entry: RunEntry) -> str | None:
         """Tell why a run cannot calibrate, where it cannot."""
         if entry.run in self.left_out:
             return f"left out: {self.left_out[entry.run]}"
-        return "no raw file of its first sub-run" if self.lacks_raw_file(entry) else None
+        if not self.lacks_raw_file(entry):
+            return None
+        if entry.run in self.arriving:
+            return "the raw file of its first sub-run is still arriving"
+        return "no raw file of its first sub-run"
 
     def lacks_raw_file(self, entry: RunEntry) -> bool:
         """Whether a run cannot calibrate because the raw file of its first sub-run is not there."""
@@ -82,6 +87,7 @@ def choose_calibration(
     drs4: Request | None = None,
     calibration: Request | None = None,
     left_out: Mapping[int, str] = NO_RUNS_LEFT_OUT,
+    arriving: Collection[int] = (),
 ) -> CalibrationChoice:
     """Choose the runs that calibrate the night.
 
@@ -100,13 +106,15 @@ def choose_calibration(
         Runs that are asked for.
     left_out : mapping of int to str
         Runs to leave out, and why.
+    arriving : collection of int
+        Runs whose first sub-run is still being written or copied; it does not count as there.
 
     Raises
     ------
     InputError
         If a run that is asked for cannot serve; all reasons in one message.
     """
-    night = _Night(tuple(by_time(runs)), raw_subruns, left_out)
+    night = _Night(tuple(by_time(runs)), raw_subruns, left_out, arriving)
     faults = [
         fault
         for request, kind in ((drs4, RunType.DRS4), (calibration, RunType.CALIBRATION))

@@ -93,7 +93,12 @@ def extract(
     raw_subruns = _without(raw_subruns, {*left_out_subruns, *moving})
     if borrowed is None:
         choice = choose_calibration(
-            runs, raw_subruns=raw_subruns, drs4=drs4, calibration=calibration, left_out=left_out
+            runs,
+            raw_subruns=raw_subruns,
+            drs4=drs4,
+            calibration=calibration,
+            left_out=left_out,
+            arriving={run for run, subrun in moving if subrun == 0},
         )
     else:
         choice = _choice_of(borrowed)
@@ -265,6 +270,8 @@ class _Night:
             why = self.why_errors.get(entry.run) if entry.label == "ERROR" else None
             return f"type {entry.label} is not processed" + (f": {why}" if why else "")
         if self.lacks_raw_files(entry) and not self.borrowed:
+            if 0 in self.arrival.moving.get(entry.run, ()):
+                return "the raw file of its first sub-run is still arriving"
             return "no raw file of its first sub-run"
         if self.borrowed:
             return f"not needed: the calibration of the night {self.borrowed.night} serves"

@@ -58,7 +58,8 @@ def write_configuration(plan: NightPlan, root: Path) -> Path:
         The file.
     """
     shipped = Path(__file__).parent.parent / "data" / "sequencer.cfg"
-    flashes = sum(run.subruns * run.events for run in plan.of_kind(RunKind.CALIBRATION)) // 2
+    # One calibration run serves a night, whichever it is.
+    flashes = min((run.subruns * run.events for run in plan.of_kind(RunKind.CALIBRATION)), default=0) // 2
     n_combine, n_harmonics = time_calibration_binning(flashes)
     values = {
         ("DEFAULT", "base"): str(root.absolute()).replace("%", "%%"),

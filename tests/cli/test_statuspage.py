@@ -32,6 +32,10 @@ def statuspage(settings: Settings, *more: str) -> int:
     return main(["-c", str(settings.path), *more])
 
 
+def page_of(settings: Settings) -> Path:
+    return settings.cron.status_dir / "LST1.html"
+
+
 @pytest.fixture
 def last_night(planned: Layout) -> Layout:
     """The night of the examples, as if it were the last one, and all of it had come."""
@@ -48,14 +52,14 @@ def test_page_is_written_where_the_configuration_says(last_night: Layout, capsys
     before = listing(settings)
     assert statuspage(settings) == 0
     out, err = capsys.readouterr()
-    page = settings.cron.status_page
+    page = page_of(settings)
     assert (out, err) == ("", f"wrote {page}\n")
     text = page.read_text("utf-8")
     assert text.count("<section") == settings.cron.status_nights + 1  # and cron
     assert f'id="night-{last_night.night}"' in text and ">01874<" in text
     assert page.stat().st_mode & 0o777 == 0o644
     after = listing(settings)
-    assert after.keys() - before.keys() == {page, page.parent}
+    assert after.keys() - before.keys() == {page, page.parent, page.parent.parent}
     assert {path for path in before if path.is_file() and before[path] != after[path]} == set()
 
 
@@ -67,11 +71,11 @@ def test_page_and_nights_of_the_command_line(settings: Settings, tmp_path: Path,
     text = page.read_text("utf-8")
     assert text.count('id="night-') == nights
     assert f'id="night-{first}"' in text and f'id="night-{last}"' in text
-    assert not settings.cron.status_page.exists()
+    assert not page_of(settings).exists()
 
 
 def test_page_is_replaced_whole(settings: Settings) -> None:
-    page = settings.cron.status_page
+    page = page_of(settings)
     page.parent.mkdir(parents=True)
     page.write_text("before", "utf-8")
     with page.open(encoding="utf-8") as reader:  # somebody's browser
@@ -88,8 +92,8 @@ def test_night_that_cannot_be_read_is_told_and_the_others_too(last_night: Layout
     assert statuspage(settings, "-v") == 1
     err = capsys.readouterr().err
     assert f"night {before.night}: night summary {before.night_summary} has 1 fault(s)" in err
-    assert err.endswith(f"wrote {settings.cron.status_page}\n") and "Traceback" not in err
-    text = settings.cron.status_page.read_text("utf-8")
+    assert err.endswith(f"wrote {page_of(settings)}\n") and "Traceback" not in err
+    text = page_of(settings).read_text("utf-8")
     assert ">needs a person<" in text and ">01874<" in text
 
 
@@ -102,7 +106,7 @@ def test_what_others_wrote_is_no_part_of_the_page(last_night: Layout) -> None:
     (settings.cron.log_dir / "closer.log").write_text(f"log {EVIL}\n", "utf-8")
     (settings.cron.log_dir / "\udcff<b>.log").write_text("name\n", "utf-8")
     assert statuspage(settings) == 0
-    text = settings.cron.status_page.read_text("utf-8")
+    text = page_of(settings).read_text("utf-8")
     assert "<script" not in text and "<b>.log" not in text
     for what in ("incidence", "alarm", "log"):
         assert f"{what} &lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;" in text
@@ -118,13 +122,13 @@ def test_silent_slurm_is_told(
     monkeypatch.setenv("PATH", fake.environment["PATH"])
     assert sequencer.main(["-c", str(path), "-d", last_night.night.underscored]) == 0
     assert statuspage(settings) == 0
-    assert ">at work<" in settings.cron.status_page.read_text("utf-8")
+    assert ">at work<" in page_of(settings).read_text("utf-8")
     fake.plan("squeue", AWAY)
     fake.plan("sacct", AWAY)
     capsys.readouterr()
     assert statuspage(settings) == 1
     assert "queue gave no answer" in capsys.readouterr().err
-    text = settings.cron.status_page.read_text("utf-8")
+    text = page_of(settings).read_text("utf-8")
     assert ">needs a person<" in text and "queue gave no answer" in text and ">at work<" not in text
 
 
@@ -133,7 +137,7 @@ def test_missing_slurm_is_told_on_the_page(last_night: Layout, monkeypatch: pyte
     path.write_text(path.read_text("utf-8").replace("backend = local", "backend = slurm"), "utf-8")
     monkeypatch.setenv("PATH", "/nowhere")
     assert statuspage(load_settings(path, "LST1")) == 1
-    assert "not on this machine" in last_night.settings.cron.status_page.read_text("utf-8")
+    assert "not on this machine" in page_of(last_night.settings).read_text("utf-8")
 
 
 def test_second_telescope(settings: Settings, tmp_path: Path) -> None:
@@ -158,7 +162,7 @@ def test_bad_configuration_is_explained_and_nothing_written(
 ) -> None:
     assert statuspage(settings, *more) == 2
     assert words in capsys.readouterr().err
-    assert not settings.cron.status_page.exists()
+    assert not page_of(settings).exists()
 
 
 @pytest.mark.parametrize("nights", ["0", "-1", "367", "x", "1.5", ""])
