@@ -41,9 +41,13 @@ class Surveyed:
     written: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def recall(self, run: int, mark: str) -> RunSurvey | None:
-        """Give what was found in a run, where its files are as they were."""
+        """Give what was found in a run, where its files are as they were.
+
+        An error is looked at again: it may have been the file system's.
+        """
         known, survey = self.runs.get(run, ("", None))
-        return survey if known == mark else None
+        is_sure = survey is not None and survey.tag.label is not RunLabel.ERROR
+        return survey if is_sure and known == mark else None
 
     def wrote(self, path: Path) -> bool:
         """Tell whether a file is as we wrote it."""

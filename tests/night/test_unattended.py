@@ -35,7 +35,7 @@ DRS4, CALIBRATION = (1872, 1873), (1874, 1875)
 WHOLE, BROKEN, HEADLESS = 1876, 1877, 1878
 SUBRUNS = {WHOLE: (0, 1), HEADLESS: (1, 2)}
 OPERATOR = "daemon"
-DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ (\d{4}-\d\d-\d\d:|-) \S.*")
+DATED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ (\d{4}-\d\d-\d\d:|-) .*\S.*")
 
 
 def raw_name(run: int, subrun: int) -> str:
@@ -80,10 +80,11 @@ class Arriving:
             shutil.copyfile(self.raw_files[name], part)
             part.rename(self.layout.raw_dir / name)
 
-    def begin_to_arrive(self, name: str) -> None:
-        """Let the first half of a raw file come under its final name, as some programs copy."""
-        content = self.raw_files[name].read_bytes()
-        (self.layout.raw_dir / name).write_bytes(content[: len(content) // 2])
+    def go_on_arriving(self, name: str) -> None:
+        """Let some more of a raw file come under its final name, as some programs copy; never all of it."""
+        with self.raw_files[name].open("rb") as source, (self.layout.raw_dir / name).open("ab") as copy:
+            source.seek(copy.tell())
+            copy.write(source.read(1000))
 
     def end(self) -> None:
         """Say that all raw files have come."""
@@ -179,8 +180,12 @@ def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]
         )
         assert not night.layout.calibration_products(DRS4[1], CALIBRATION[1])[0].exists()
         night.arrive(raw_name(WHOLE, 0))
-        night.begin_to_arrive(raw_name(WHOLE, 1))
-        wait(lambda: night.says("sequencer", "submitted"), what="what has come to be submitted")
+
+        def is_submitted() -> bool:
+            night.go_on_arriving(raw_name(WHOLE, 1))
+            return night.says("sequencer", "submitted")
+
+        wait(is_submitted, what="what has come to be submitted")
         before_the_end = night.log("closer") + night.log("sequencer")
         night.arrive(*night.names(WHOLE, BROKEN, HEADLESS))
         night.end()
@@ -194,7 +199,7 @@ def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]
 
 def test_night_is_closed_with_all_that_came(unattended: Unattended) -> None:
     layout = unattended.night.layout
-    assert f"analysis.finished.night={layout.night}" in layout.night_finished.read_text("utf-8")
+    assert f"analysis.finished.night={layout.night.tag}" in layout.night_finished.read_text("utf-8")
     found = {run: [s for s in range(9) if layout.final(DL2, run, s).exists()] for run in SUBRUNS}
     assert found == {run: list(subruns) for run, subruns in SUBRUNS.items()}
     assert all(layout.final(DL2, run).exists() for run in SUBRUNS)
