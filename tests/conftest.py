@@ -58,6 +58,7 @@ def make_config(tmp_path: Path) -> Callable[..., Path]:
         text = change_key(text, "ALARM", "hour", "")
         # Raw files of the tests are there when they have been written.
         text = change_key(text, "ARRIVAL", "quiet_minutes", "0")
+        text = change_key(text, "ARRIVAL", "streams", "1")
         # Those that look at pictures say so.
         text = change_key(text, "PROVENANCE", "graphs", "no")
         for (section, key), value in (changes or {}).items():

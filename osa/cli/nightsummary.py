@@ -44,7 +44,9 @@ def _parser() -> Parser:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there; the run summary beside it")
     edited = parser.add_mutually_exclusive_group()
     edited.add_argument(
-        "--overwrite", action="store_true", help="replace summaries that were edited or made elsewhere"
+        "--overwrite",
+        action="store_true",
+        help="replace summaries that were edited or made elsewhere, or that promise raw files that have gone",
     )
     edited.add_argument("--keep", action="store_true", help="leave these as they are, without an error")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")

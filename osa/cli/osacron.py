@@ -18,7 +18,7 @@ from osa.cli.common import (
     note,
     run_command,
 )
-from osa.errors import ConfigurationError, ExitCode, InputError
+from osa.errors import ExitCode, InputError, OsaError
 
 if TYPE_CHECKING:
     from osa.config import Settings
@@ -61,9 +61,6 @@ def _parser() -> Parser:
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
-    from osa.cli.common import read_settings
-    from osa.cron.schedule import parse_hours
-
     changes_crontab = arguments.install or arguments.uninstall
     if bool(arguments.job) == changes_crontab:
         raise InputError(f"wants one or more of {', '.join(JOBS)}, or --install or --uninstall")
@@ -72,27 +69,34 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
             raise InputError(f"{job!r} is no job; there are {', '.join(JOBS)}")
     clock = datetime.now(UTC)
     try:
+        return _do(arguments, clock)
+    except (OsaError, OSError) as error:
+        return _say_once(error, clock)
+
+
+def _do(arguments: argparse.Namespace, clock: datetime) -> ExitCode:
+    from osa.cli.common import read_settings
+    from osa.cron.schedule import parse_hours
+
+    try:
         hours = None if arguments.hours is None else parse_hours(arguments.hours)
     except ValueError as error:
         raise InputError(f"--hours: {error}") from None
     if hours is not None and clock.hour not in hours:
         return ExitCode.DONE
-    try:
-        settings = read_settings(arguments)
-    except ConfigurationError as error:
-        return _say_once(error, clock)
-    if changes_crontab:
+    settings = read_settings(arguments)
+    if arguments.install or arguments.uninstall:
         return _change_crontab(settings, arguments)
     return _run(settings, arguments, clock)
 
 
-def _say_once(error: ConfigurationError, clock: datetime) -> ExitCode:
-    """Say what is wrong with the configuration, to cron once a day: it is called many times."""
+def _say_once(error: OsaError | OSError, clock: datetime) -> ExitCode:
+    """Say what keeps us from doing anything, to cron once a day: it is called many times."""
     from osa.cron.telling import is_news
 
     if sys.stderr.isatty() or is_news(str(error), Path.home() / ".cache" / "osa", clock):
         raise error
-    return error.exit_code
+    return error.exit_code if isinstance(error, OsaError) else ExitCode.NOT_COMPLETE
 
 
 # ------------------------------------------------------------------------------- the jobs

@@ -307,6 +307,12 @@ class Closing:
                 which = list_subruns(sequence.gaps)
                 text = f"Run {run_tag(sequence.run)}, sub-run(s) {which}: there was no raw file."
                 note_incidence(self.layout, text)
+            if sequence.lacking:
+                which = list_subruns(sequence.lacking)
+                text = (
+                    f"Run {run_tag(sequence.run)}, sub-run(s) {which}: files of some streams were not there."
+                )
+                note_incidence(self.layout, text)
         for run in self.plan.skipped:
             if self.whole_night and RunType.from_label(run.label) is RunType.UNPROCESSED:
                 why = run.reason.partition(": ")[2]

@@ -30,6 +30,7 @@ from osa.config.values import (
     as_scope,
     as_states,
     as_steps,
+    as_streams,
     as_walltime,
     as_yes_no,
     key,
@@ -165,11 +166,12 @@ class ArrivalSettings:
     """From when on all raw files of a night have come.
 
     ``end_flag`` is the name of a file in the night's raw folder that says so; None where nobody writes
-    one. Without it nothing may have changed for ``quiet_minutes``, and the day after the night must have
-    reached ``end_hour``.
+    one. Without it each sub-run must have a file of each of ``streams``, nothing may have changed for
+    ``quiet_minutes``, and the day after the night must have reached ``end_hour``.
     """
 
     end_flag: str | None = key(as_name, may_be_empty=True)
+    streams: int = key(as_streams)
     quiet_minutes: timedelta = key(as_minutes)
     end_hour: timedelta = key(as_hour)
 

@@ -38,6 +38,7 @@ __all__ = [
     "as_scope",
     "as_states",
     "as_steps",
+    "as_streams",
     "as_walltime",
     "as_yes_no",
     "key",
@@ -93,6 +94,13 @@ def as_hour(text: str) -> timedelta:
     if not 0 <= value < 24:
         raise ValueError("wants hours from 0 to 24")
     return timedelta(hours=value)
+
+
+def as_streams(text: str) -> int:
+    """Read how many files a sub-run is split into."""
+    if text not in {"1", "2", "3", "4"}:
+        raise ValueError("wants a number from 1 to 4")
+    return int(text)
 
 
 def as_minutes(text: str) -> timedelta:

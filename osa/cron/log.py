@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from osa.errors import OsaError
+
 __all__ = ["open_log"]
 
 _BYTES = 2_000_000
 _FILES = 10
+
+
+class _Handler(logging.handlers.RotatingFileHandler):
+    """Keeps what kept it from writing: the work goes on without a log, and that is said at the end."""
+
+    fault = ""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        self.fault = self.fault or str(sys.exc_info()[1])
 
 
 @contextmanager
@@ -26,11 +38,14 @@ def open_log(path: Path) -> Iterator[logging.Logger]:
     ----------
     path : pathlib.Path
         The file; folders above it are made.
+
+    Raises
+    ------
+    OsaError
+        At the end, if not all could be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(
-        path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8", errors="backslashreplace"
-    )
+    handler = _Handler(path, maxBytes=_BYTES, backupCount=_FILES, encoding="utf-8", errors="backslashreplace")
     form = logging.Formatter("%(asctime)sZ %(message)s", "%Y-%m-%d %H:%M:%S")
     form.converter = time.gmtime
     handler.setFormatter(form)
@@ -40,3 +55,5 @@ def open_log(path: Path) -> Iterator[logging.Logger]:
         yield logger
     finally:
         handler.close()
+    if handler.fault:
+        raise OsaError(f"not all that was said could be logged: {handler.fault}")

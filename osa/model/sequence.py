@@ -48,6 +48,8 @@ class Sequence:
         Sub-runs that are left out.
     arriving : tuple of int
         Sub-runs whose raw files are still being written or copied.
+    lacking : tuple of int
+        Sub-runs of which a part of the events is not there: they have fewer raw files than others.
     blocked : str or None
         Why this sequence cannot be processed, where it cannot.
     """
@@ -65,6 +67,7 @@ class Sequence:
     wobble: str | None = None
     left_out: tuple[int, ...] = ()
     arriving: tuple[int, ...] = ()
+    lacking: tuple[int, ...] = ()
     blocked: str | None = None
 
     def __post_init__(self) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from osa.config import ArrivalSettings
 from osa.layout import Layout
-from osa.nightsummary.raw import RawFile, find_raw_files
+from osa.nightsummary.raw import RawFile, find_raw_files, find_unfinished
 
 __all__ = ["Arrival", "end_of_night", "judge_arrival", "look_at_arrival"]
 
@@ -24,10 +25,13 @@ class Arrival:
         Why not all may have come, a sentence for people; empty where all have.
     moving : mapping of int to tuple of int
         Sub-runs that may still be written or copied, ascending, by run.
+    lacking : mapping of int to tuple of int
+        Sub-runs with fewer files than each should have, ascending, by run.
     """
 
     why: str = ""
     moving: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    lacking: Mapping[int, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def is_complete(self) -> bool:
@@ -54,9 +58,9 @@ def look_at_arrival(layout: Layout, clock: datetime, files: Iterable[RawFile] | 
         The night's raw files, where they were looked for before.
     """
     how, flag = layout.settings.arrival, layout.end_flag
+    files = find_raw_files(layout) if files is None else tuple(files)
     if flag is not None and flag.is_file():
-        return Arrival()
-    files = find_raw_files(layout) if files is None else files
+        return Arrival(lacking=_by_run(_lacking_streams(files, how.streams)))
     try:
         folder_changed = layout.raw_dir.stat().st_mtime_ns
     except OSError:
@@ -64,14 +68,21 @@ def look_at_arrival(layout: Layout, clock: datetime, files: Iterable[RawFile] | 
     return judge_arrival(
         files,
         folder_changed_ns=folder_changed,
+        unfinished=find_unfinished(layout),
         clock=clock,
-        quiet=how.quiet_minutes,
+        how=how,
         end=end_of_night(layout),
     )
 
 
 def judge_arrival(
-    files: Iterable[RawFile], *, folder_changed_ns: int, clock: datetime, quiet: timedelta, end: datetime
+    files: Iterable[RawFile],
+    *,
+    folder_changed_ns: int,
+    unfinished: Sequence[str] = (),
+    clock: datetime,
+    how: ArrivalSettings,
+    end: datetime,
 ) -> Arrival:
     """Judge a night without an end-of-night flag; pure.
 
@@ -85,16 +96,19 @@ def judge_arrival(
         All raw files.
     folder_changed_ns : int
         When the folder changed last, ns since 1970.
+    unfinished : sequence of str
+        Names of copies that are not whole yet.
     clock : datetime.datetime
         The time.
-    quiet : datetime.timedelta
-        What has not changed for so long is complete.
+    how : ArrivalSettings
+        How long nothing may have changed, and how many files each sub-run has.
     end : datetime.datetime
         From when on no more data is taken.
     """
-    files = tuple(files)
+    files, quiet = tuple(files), how.quiet_minutes
     since = int((clock - quiet).timestamp() * 1e9)
     changing = [file for file in files if quiet and file.changed_ns > since]
+    lacking = _lacking_streams(files, how.streams)
     minutes = f"{quiet.total_seconds() / 60:.0f} minutes"
     if clock < end:
         why = f"data may be taken until {end:%Y-%m-%d %H:%M} UTC"
@@ -103,23 +117,28 @@ def judge_arrival(
         when = datetime.fromtimestamp(last.changed_ns / 1e9, UTC)
         which = f"{last.path.name} at {when:%H:%M} UTC"
         why = f"{len(changing)} raw file(s) changed less than {minutes} ago, {which}"
+    elif unfinished:
+        why = f"{len(unfinished)} file(s) are being copied, or were not copied to their end: {unfinished[0]}"
     elif quiet and folder_changed_ns > since:
         why = f"files appeared in the raw folder less than {minutes} ago"
+    elif lacking:
+        first = "run {:05d}, sub-run {}".format(*lacking[0])
+        flag = f"{how.end_flag} there says that no more come" if how.end_flag else "see [ARRIVAL] streams"
+        why = f"{len(lacking)} sub-run(s) have fewer than {how.streams} raw files ({first}; {flag})"
     else:
         return Arrival()
-    moving: dict[int, set[int]] = defaultdict(set)
-    for file in changing:
-        moving[file.run].add(file.subrun)
-    for run, subrun in _lacking_streams(files):
-        moving[run].add(subrun)
-    return Arrival(why, MappingProxyType({run: tuple(sorted(moving[run])) for run in sorted(moving)}))
+    moving = _by_run((*((file.run, file.subrun) for file in changing), *lacking))
+    return Arrival(why, moving, _by_run(lacking))
 
 
-def _lacking_streams(files: Iterable[RawFile]) -> Iterable[tuple[int, int]]:
-    """Name the sub-runs that have fewer streams than another sub-run of the same run."""
-    streams: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    for file in files:
-        streams[file.run][file.subrun] += 1
-    for run, counts in streams.items():
-        most = max(counts.values())
-        yield from ((run, subrun) for subrun, count in counts.items() if count < most)
+def _by_run(subruns: Iterable[tuple[int, int]]) -> Mapping[int, tuple[int, ...]]:
+    found: dict[int, set[int]] = defaultdict(set)
+    for run, subrun in subruns:
+        found[run].add(subrun)
+    return MappingProxyType({run: tuple(sorted(found[run])) for run in sorted(found)})
+
+
+def _lacking_streams(files: Iterable[RawFile], streams: int) -> list[tuple[int, int]]:
+    """Name the sub-runs, by run, that have fewer files than each has: not all may have come."""
+    counts = Counter((file.run, file.subrun) for file in files)
+    return sorted(subrun for subrun, count in counts.items() if count < streams)

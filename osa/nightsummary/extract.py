@@ -46,6 +46,7 @@ def extract(
     borrowed: BorrowedCalibration | None = None,
     arrival: Arrival = ALL_HAVE_COME,
     pointing: PointingOf = no_pointing,
+    has_drive_log: bool = True,
     why_errors: Mapping[int, str] = NO_RUNS_LEFT_OUT,
 ) -> NightPlan:
     """Make the sequences of a night.
@@ -74,6 +75,8 @@ def extract(
         is settled which runs calibrate.
     pointing : callable
         Tells source and wobble of a run; asked once for each DATA sequence.
+    has_drive_log : bool
+        Whether the pointing of the night is there: while raw files arrive, DATA waits for it.
     why_errors : mapping of int to str
         Why the type of a run could not be told, by run.
 
@@ -102,7 +105,18 @@ def extract(
         )
     else:
         choice = _choice_of(borrowed)
-    night = _Night(telescope, raw_dir, raw_subruns, left_out_subruns, choice, borrowed, arrival, why_errors)
+    waits_for_drive_log = not (arrival.is_complete or has_drive_log)
+    night = _Night(
+        telescope,
+        raw_dir,
+        raw_subruns,
+        left_out_subruns,
+        choice,
+        borrowed,
+        arrival,
+        waits_for_drive_log,
+        why_errors,
+    )
     ordered = by_time(runs)
     first = [] if borrowed else [entry for entry in ordered if entry.run == choice.calibration_run]
     data = [entry for entry in ordered if entry.type is RunType.DATA and entry.run not in left_out]
@@ -144,11 +158,14 @@ def _left_out_whole(
 
 
 def _gaps(sequences: Iterable[Sequence]) -> Iterator[str]:
-    """Say which indices have no raw file although none is missing by number."""
+    """Say which raw files are not there although none is missing by the number of sub-runs."""
     for sequence in sequences:
         if sequence.gaps:
             which = list_subruns(sequence.gaps)
             yield f"run {run_tag(sequence.run)}: no raw file of sub-runs {which}, and none is promised"
+        if sequence.lacking:
+            which = list_subruns(sequence.lacking)
+            yield f"run {run_tag(sequence.run)}: files of some streams of sub-runs {which} are not there"
 
 
 def _strange_raw_files(raw_subruns: Mapping[int, tuple[int, ...]], known: set[int]) -> Iterator[str]:
@@ -204,6 +221,7 @@ class _Night:
     choice: CalibrationChoice
     borrowed: BorrowedCalibration | None
     arrival: Arrival
+    waits_for_drive_log: bool
     why_errors: Mapping[int, str]
 
     @property
@@ -243,6 +261,7 @@ class _Night:
             wobble=wobble,
             left_out=tuple(sorted(s for run, s in self.left_out_subruns if run == entry.run)),
             arriving=self.arrival.moving.get(entry.run, ()),
+            lacking=self.arrival.lacking.get(entry.run, ()),
             blocked=self._why_blocked(subruns),
         )
 
@@ -252,6 +271,8 @@ class _Night:
             reasons.append(f"no raw files in {self.raw_dir}")
         if self.unsettled:
             reasons.append(self.unsettled)
+        if self.waits_for_drive_log:
+            reasons.append("raw files are still arriving, and the drive log has not come")
         if self.choice.calibration_run is None:
             reasons.append("no usable calibration run in this night")
         elif self.choice.drs4_run is None:

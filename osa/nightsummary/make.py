@@ -12,7 +12,7 @@ from pathlib import Path
 
 from osa.errors import InputError
 from osa.layout import Layout
-from osa.model.run import NightRuns, RunEntry, TimeReference
+from osa.model.run import NightRuns, RunEntry, TimeReference, list_subruns, run_tag
 from osa.nightsummary.choice import by_time
 from osa.nightsummary.nightsummary import format_night_summary
 from osa.nightsummary.override import read_override
@@ -157,7 +157,8 @@ def write_summaries(
     Raises
     ------
     InputError
-        If there is one that was edited or made elsewhere, and neither is wanted.
+        If there is one that was edited or made elsewhere, and neither is wanted; or if raw files that
+        were there have gone, and it is not wanted to go on without them.
     """
     found = {run: survey for run, (_, survey) in surveys.items()}
     runs = with_types(entries_of(found.values()), read_override(layout.override))
@@ -166,6 +167,7 @@ def write_summaries(
         places.night_summary: format_night_summary(runs),
     }
     before = read_surveyed(places.survey)
+    _refuse_to_shrink(before, found, overwrite=overwrite)
     # Rows that say the same may have been made by anybody.
     changed = {path: text for path, text in texts.items() if _content(path) != text.encode()}
     foreign = [path for path in changed if path.exists() and not before.wrote(path)]
@@ -185,6 +187,22 @@ def write_summaries(
     for path, text in todo.items():
         write_text(path, text)
     return Written(tuple(todo), tuple(kept))
+
+
+def _refuse_to_shrink(before: Surveyed, found: Mapping[int, RunSurvey], *, overwrite: bool) -> None:
+    """Do not promise less than before: raw data does not go, so what holds it is away."""
+    gone = []
+    for run, (_, known) in before.runs.items():
+        there = found[run].subruns if run in found else ()
+        lost = sorted(set(known.subruns) - set(there))
+        if lost:
+            gone.append(f"sub-runs {list_subruns(lost)} of run {run_tag(run)}")
+    if gone and not overwrite:
+        more = f" and of {len(gone) - 1} more run(s)" if len(gone) > 1 else ""
+        raise InputError(
+            f"raw files that were there have gone: {gone[0]}{more}; nothing was written (see to them, or "
+            "--overwrite goes on without)"
+        )
 
 
 def _noted(surveyed: Surveyed, path: Path, text: str) -> Surveyed:

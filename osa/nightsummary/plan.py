@@ -76,6 +76,7 @@ def plan_night(
         borrowed=borrowed,
         arrival=look_at_arrival(layout, clock or datetime.now(UTC), files),
         pointing=pointing,
+        has_drive_log=layout.drive_log.exists(),
         why_errors=why_errors(layout.night_survey),
     )
     return replace(plan, remarks=(*plan.remarks, *_forbidden(layout, plan)))

@@ -12,7 +12,14 @@ from pathlib import Path
 from osa.errors import InputError
 from osa.layout import Layout
 
-__all__ = ["RawFile", "find_raw_files", "find_raw_subruns", "is_forbidden", "usable_subruns"]
+__all__ = [
+    "RawFile",
+    "find_raw_files",
+    "find_raw_subruns",
+    "find_unfinished",
+    "is_forbidden",
+    "usable_subruns",
+]
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,19 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     except OSError:  # a dangling link, or gone since
         return None
     return status if stat.S_ISREG(status.st_mode) else None
+
+
+def find_unfinished(layout: Layout) -> tuple[str, ...]:
+    """Name what copies of raw files are called until they are whole: the name, and something around it.
+
+    Programs that copy write to names such as ``.LST-1.1.Run01874.0003.fits.fz.Xy12Zq`` or ``….part``.
+    """
+    pattern = layout.raw_pattern
+    try:
+        names = [path.name for path in layout.raw_dir.iterdir()]
+    except OSError:
+        return ()
+    return tuple(sorted(name for name in names if pattern.search(name) and not pattern.fullmatch(name)))
 
 
 def is_forbidden(path: Path) -> bool:

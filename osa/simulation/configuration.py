@@ -75,6 +75,7 @@ def write_configuration(plan: NightPlan, root: Path) -> Path:
         ("DATA JOB", "memory"): "3 GB",
         ("SCHEDULER", "backend"): "local",
         ("ARRIVAL", "end_flag"): END_FLAG,
+        ("ARRIVAL", "streams"): str(plan.streams),
     }
     path = root / "sequencer.cfg"
     write_text(path, fill_in(shipped.read_text(encoding="utf-8"), values))

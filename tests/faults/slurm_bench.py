@@ -192,7 +192,10 @@ class SlurmNight:
         for name in ("R0", "NightSummary", "monitoring/RunSummary", "monitoring/DrivePositioning", "models"):
             (base / name).mkdir(parents=True)
         text = (ROOT / "cfg" / "sequencer.cfg").read_text("utf-8").replace("base = ~/lst", f"base = {base}")
-        text = text.replace("quiet_minutes = 15", "quiet_minutes = 0")  # what is written here is complete
+        # What is written here is complete.
+        text = text.replace("quiet_minutes = 15", "quiet_minutes = 0").replace(
+            "\nstreams = 4", "\nstreams = 1"
+        )
         (folder / "sequencer.cfg").write_text(text, "utf-8")
         night = cls(folder, cluster)
         night.add_runs(runs)

@@ -68,6 +68,7 @@ def write_config(base: Path, path: Path, changes: dict[tuple[str, str], str | No
         ("SCHEDULER", "backend"): "local",
         ("ALARM", "hour"): "",
         ("ARRIVAL", "quiet_minutes"): "0",
+        ("ARRIVAL", "streams"): "1",
         ("PROVENANCE", "graphs"): "no",
     }
     for (section, key), value in (usual | (changes or {})).items():

@@ -39,7 +39,7 @@ def make_layout(tmp_path: Path) -> Callable[..., Layout]:
         lines = []
         for line in shipped.splitlines():
             key = line.partition("=")[0].strip()
-            values = {"base": str(tmp_path), "quiet_minutes": "0"} | replaced
+            values = {"base": str(tmp_path), "quiet_minutes": "0", "streams": "1"} | replaced
             lines.append(f"{key} = {values[key]}" if key in values and "=" in line else line)
         config = tmp_path / "sequencer.cfg"
         config.write_text("\n".join(lines), encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from osa.config import ArrivalSettings, load_settings
 from osa.layout import Layout
 from osa.nightsummary.arrival import Arrival, judge_arrival, look_at_arrival
 from osa.nightsummary.plan import plan_night
@@ -24,9 +25,23 @@ def raw(subrun: int, changed: datetime = LONG_AGO, *, run: int = 1874, stream: i
     return RawFile(name, run, subrun, stream, 1000, int(changed.timestamp() * 1e9))
 
 
-def judge(*files: RawFile, clock: datetime, folder: datetime = LONG_AGO, quiet: timedelta = QUIET) -> Arrival:
-    changed = int(folder.timestamp() * 1e9)
-    return judge_arrival(files, folder_changed_ns=changed, clock=clock, quiet=quiet, end=END)
+def judge(
+    *files: RawFile,
+    clock: datetime,
+    folder: datetime = LONG_AGO,
+    quiet: timedelta = QUIET,
+    streams: int = 1,
+    unfinished: tuple[str, ...] = (),
+    flag: str | None = "end_of_night",
+) -> Arrival:
+    return judge_arrival(
+        files,
+        folder_changed_ns=int(folder.timestamp() * 1e9),
+        unfinished=unfinished,
+        clock=clock,
+        how=ArrivalSettings(end_flag=flag, streams=streams, quiet_minutes=quiet, end_hour=timedelta(hours=7)),
+        end=END,
+    )
 
 
 def test_quiet_night_that_is_over_is_complete() -> None:
@@ -67,11 +82,30 @@ def test_file_that_got_its_name_just_now_changes_the_folder() -> None:
 
 
 def test_sub_run_waits_for_all_its_streams() -> None:
-    clock = END - timedelta(hours=1)
+    """A copy in the order of names brings the first stream of all sub-runs before any other."""
     files = [raw(subrun, stream=stream) for subrun in (0, 1) for stream in (1, 2, 3, 4)]
     others = [raw(2, stream=1), raw(2, stream=2), raw(0, run=1875)]
-    assert judge(*files, *others, clock=clock).moving == {1874: (2,)}
-    assert judge(*files, *others, clock=END).moving == {}  # what has not come by now does not come
+    for clock in (END - timedelta(hours=1), END + timedelta(hours=9)):
+        arrival = judge(*files, *others, clock=clock, streams=4)
+        assert arrival.moving == {1874: (2,), 1875: (0,)}
+        assert not arrival.is_complete
+    assert judge(*files, clock=END, streams=4).is_complete
+    assert judge(*files, *others, clock=END, streams=1).is_complete
+
+
+@pytest.mark.parametrize(
+    ("flag", "hint"),
+    [("end_of_night", "end_of_night there says that no more come"), (None, "see [ARRIVAL] streams")],
+)
+def test_what_ends_the_waiting_for_streams_is_said(flag: str | None, hint: str) -> None:
+    arrival = judge(raw(0), raw(1), clock=END, streams=4, flag=flag)
+    assert arrival.why == f"2 sub-run(s) have fewer than 4 raw files (run 01874, sub-run 0; {hint})"
+
+
+def test_unfinished_copy_is_waited_for_however_old() -> None:
+    name = ".LST-1.1.Run01874.0003.fits.fz.Xy12Zq"
+    arrival = judge(raw(0), clock=END + timedelta(hours=9), unfinished=(name,))
+    assert arrival.why == f"1 file(s) are being copied, or were not copied to their end: {name}"
 
 
 def test_without_a_time_of_quiet_nothing_moves() -> None:
@@ -91,6 +125,7 @@ SUMMARY = """\
 def fill(layout: Layout, clock: datetime, *fresh: Path, summary: str = SUMMARY) -> None:
     """Write a night; what is fresh was changed a minute before the clock, the rest a day."""
     layout.night_summary.write_text(summary, "ascii")
+    layout.drive_log.touch()
     for line in summary.splitlines():
         run, count, *_ = line.split()
         for subrun in range(int(count)):
@@ -120,6 +155,21 @@ def test_flag_ends_the_night(layout: Layout) -> None:
         assert look_at_arrival(layout, clock) == Arrival()
 
 
+@pytest.mark.parametrize(
+    ("name", "waits"),
+    [
+        (".LST-1.1.Run01874.0003.fits.fz.Xy12Zq", True),
+        ("LST-1.1.Run01874.0003.fits.fz.part", True),
+        ("LST-2.1.Run01874.0003.fits.fz.part", False),
+        ("notes.txt", False),
+    ],
+)
+def test_names_of_unfinished_copies(layout: Layout, name: str, waits: bool) -> None:
+    (layout.raw_dir / name).write_bytes(b"x")
+    fill(layout, CLOCK)
+    assert look_at_arrival(layout, CLOCK).is_complete is not waits
+
+
 def test_folder_of_that_name_is_no_flag(layout: Layout) -> None:
     fill(layout, CLOCK, layout.raw_file(1874, 2))
     (layout.raw_dir / "end_of_night").mkdir()
@@ -136,6 +186,31 @@ def test_what_is_complete_is_planned(layout: Layout) -> None:
     assert "1 raw file(s) changed" in plan.arriving
     later = plan_night(layout, clock=CLOCK + timedelta(hours=1))
     assert later.arriving == "" and later.data[0].subruns == (0, 1, 2)
+
+
+def test_data_waits_for_the_drive_log_while_files_arrive(layout: Layout) -> None:
+    """Without it each try of the analysis would fail, until the runs are vetoed."""
+    fill(layout, CLOCK, layout.raw_file(1874, 2))
+    layout.drive_log.unlink()
+    plan = plan_night(layout, clock=CLOCK)
+    assert plan.calibration is not None and plan.calibration.blocked is None
+    assert plan.data[0].blocked == "raw files are still arriving, and the drive log has not come"
+    assert plan_night(layout, clock=CLOCK + timedelta(hours=1)).data[0].blocked is None
+
+
+def test_streams_that_never_came_are_told(layout: Layout) -> None:
+    fill(layout, CLOCK)
+    text = layout.settings.path.read_text("utf-8").replace("\nstreams = 1", "\nstreams = 2")
+    layout.settings.path.write_text(text, "utf-8")
+    layout = Layout(load_settings(layout.settings.path, "LST1"), layout.night)
+    second = layout.raw_file(1874, 1).name.replace("LST-1.1.", "LST-1.2.")
+    (layout.raw_dir / second).write_bytes(b"x")
+    flag = layout.end_flag
+    assert flag is not None
+    flag.touch()
+    plan = plan_night(layout, clock=CLOCK)
+    assert (plan.arriving, plan.data[0].subruns, plan.data[0].lacking) == ("", (0, 1, 2), (0, 2))
+    assert "run 01874: files of some streams of sub-runs 0, 2 are not there" in plan.remarks
 
 
 DRS4, CALIBRATION, DATA = SUMMARY.splitlines(keepends=True)
