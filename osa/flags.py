@@ -12,13 +12,34 @@ from osa.layout import Layout
 from osa.model.sequence import Sequence
 from osa.system.files import write_text
 
-__all__ = ["FreshStart", "closed_text", "late_raw_files", "lift_veto", "put_veto", "read_fresh_start"]
+__all__ = [
+    "BY_OPERATOR",
+    "FreshStart",
+    "closed_text",
+    "is_veto_of_operator",
+    "late_raw_files",
+    "lift_veto",
+    "put_veto",
+    "read_fresh_start",
+]
+
+BY_OPERATOR = "by an operator"
+"""How the reason begins of a veto that nobody but an operator put."""
 
 
 def put_veto(layout: Layout, sequence: Sequence, why: str) -> None:
     """Have a sequence left alone until an operator lifts the veto; the flag tells why."""
     hint = f"Lift it with: sequencer -d {layout.night.underscored} --unveto {sequence.run}"
     write_text(layout.veto(sequence), f"{sequence.name}: {why}\n{hint}\n")
+
+
+def is_veto_of_operator(layout: Layout, sequence: Sequence) -> bool:
+    """Tell whether an operator put a veto, rather than too many failures."""
+    try:
+        said = layout.veto(sequence).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return said.startswith(f"{sequence.name}: {BY_OPERATOR}")
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,11 @@ class Layout:
         return self.analysis_dir / "calibration.override"
 
     @property
+    def first_choice(self) -> Path:
+        """Runs that calibrate the night since its first task was submitted, as an override."""
+        return self.analysis_dir / "calibration.chosen"
+
+    @property
     def left_out(self) -> Path:
         """Runs and sub-runs that the closer leaves out, as an override."""
         return self.analysis_dir / "left_out.override"

@@ -13,6 +13,7 @@ from osa.layout import Layout
 from osa.model.job import TaskRecord
 from osa.model.sequence import NightPlan
 from osa.nightstate import SequenceState, read_night_state
+from osa.nightsummary.plan import keep_first_choice
 from osa.scheduler.base import Scheduler
 
 __all__ = ["decide_night", "decide_states", "submit_missing"]
@@ -75,6 +76,8 @@ def submit_missing(
     for decision in decisions:
         if decision.is_new_veto:
             put_veto(layout, decision.sequence, decision.note)
+    if any(decision.tasks for decision in decisions):
+        keep_first_choice(layout, plan)
     return submit_night(
         layout,
         decisions,

@@ -57,6 +57,7 @@ def make_config(tmp_path: Path) -> Callable[..., Path]:
         # Nights of the tests are long past.
         text = change_key(text, "ALARM", "hour", "")
         # Raw files of the tests are there when they have been written.
+        text = change_key(text, "ARRIVAL", "end_flag", "")
         text = change_key(text, "ARRIVAL", "quiet_minutes", "0")
         text = change_key(text, "ARRIVAL", "streams", "1")
         # Those that look at pictures say so.

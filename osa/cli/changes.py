@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from osa.cli.common import may, note
 from osa.closing.undo import give_back_calibration
 from osa.errors import ExitCode, InputError
-from osa.flags import lift_veto, put_veto
+from osa.flags import BY_OPERATOR, lift_veto, put_veto
 from osa.incidences import note_incidence
 from osa.layout import Layout
 from osa.model.job import live_tries
@@ -90,7 +90,7 @@ def _veto(layout: Layout, state: SequenceState, reason: str | None) -> None:
         note(f"{sequence.name} is vetoed already ({said[0] if said else 'its flag says no reason'})")
         return
     why = " ".join((reason or "no reason was given").split())
-    put_veto(layout, sequence, f"by an operator: {why}")
+    put_veto(layout, sequence, f"{BY_OPERATOR}: {why}")
     note_incidence(layout, f"Run {run_tag(sequence.run)} vetoed by an operator: {why}.", once=False)
     note(f"{sequence.name} is vetoed; sequencer --unveto {sequence.run} lifts that")
     if state.live:

@@ -13,6 +13,7 @@ from osa.errors import ExitCode, InputError
 from osa.layout import Layout
 from osa.model.run import list_subruns, run_tag
 from osa.nightsummary.plan import plan_night
+from osa.nightsummary.raw import find_raw_subruns
 from osa.system.locks import only_instance
 
 __all__ = ["open_again", "tell_what_came_since"]
@@ -27,6 +28,7 @@ def tell_what_came_since(layout: Layout) -> ExitCode:
     if plan.borrowed is not None:
         note(plan.choice.explanation[0])
     late = late_subruns(layout, plan)
+    late.update({run: find_raw_subruns(layout).get(run, ()) for run in plan.unlisted})
     for run, subruns in late.items():
         which = f"sub-runs {list_subruns(subruns)} of run {run_tag(run)}"
         note(f"raw files came after it was closed: {which}")

@@ -227,7 +227,7 @@ def _simulate(closing: Closing, cures: Cures | None, arguments: argparse.Namespa
     if cures is not None:
         for line in cures.lines:
             print(f"would {line}")
-        for remark in cures.remarks:
+        for remark in (*(closing.open_questions if closing.whole_night else ()), *cures.remarks):
             print(remark)
     if closing.is_under_way or not (closing.is_complete or arguments.force):
         waits = closing.is_under_way or bool(closing.plan.arriving)
@@ -269,7 +269,7 @@ def _not_closed(work: _Work, closing: Closing, cures: Cures | None = None) -> Ex
     if closing.is_complete and not closing.is_under_way:
         return ExitCode.NOT_COMPLETE  # somebody was asked, and said no
     cures = closing.cures(work.scheduler) if cures is None else cures
-    for remark in cures.remarks:
+    for remark in (*(closing.open_questions if closing.whole_night else ()), *cures.remarks):
         note(remark)
     if closing.whole_night:
         raise_alarm(closing, cures, attended=sys.stdin.isatty(), say=note)

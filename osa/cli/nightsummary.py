@@ -15,6 +15,7 @@ from osa.errors import ExitCode, InputError, NightNotCompleteError
 if TYPE_CHECKING:
     from osa.layout import Layout
     from osa.model.run import NightRuns
+    from osa.nightsummary.make import Summaries
     from osa.nightsummary.raw import RawFile
     from osa.survey.run import RunSurvey
 
@@ -55,21 +56,46 @@ def _parser() -> Parser:
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
     from osa.nightsummary.arrival import look_at_arrival
-    from osa.nightsummary.make import Summaries, entries_of, write_summaries
+    from osa.nightsummary.make import Summaries
     from osa.nightsummary.override import read_override
-    from osa.nightsummary.plan import with_types
     from osa.nightsummary.raw import find_raw_files
+    from osa.system.locks import only_instance
 
     layout, clock = open_night(arguments), datetime.now(UTC)
     files = find_raw_files(layout)
     arrival = look_at_arrival(layout, clock, files)
     if not files:
         return _no_raw_files(layout, arrival.why)
-    override = read_override(layout.override)  # before any work: it may have faults
+    read_override(layout.override)  # before any work: it may have faults
     places = Summaries.of(layout, arguments.output)
+    if arguments.simulate:
+        _make(layout, files, places, arguments, clock)
+    else:
+        with only_instance(
+            places.survey.with_name(f".{places.survey.name}.lock"), f"summaries of {layout.title}"
+        ):
+            _make(layout, files, places, arguments, clock)
+    if not arrival.is_complete:
+        note(f"raw files are still arriving: {arrival.why}")
+        return ExitCode.NOT_YET
+    return ExitCode.DONE
+
+
+def _make(
+    layout: Layout,
+    files: tuple[RawFile, ...],
+    places: Summaries,
+    arguments: argparse.Namespace,
+    clock: datetime,
+) -> None:
+    """Look into the raw files, show what they say, and write that where it is wanted."""
+    from osa.nightsummary.make import entries_of, write_summaries
+    from osa.nightsummary.override import read_override
+    from osa.nightsummary.plan import with_types
+
     surveys = _look(layout, files, places.survey)
     found = [survey for _, survey in surveys.values()]
-    runs = with_types(entries_of(found), override)
+    runs = with_types(entries_of(found), read_override(layout.override))
     _show(layout, runs, found, as_json=arguments.json)
     _tell_choice(layout, runs, files)
     if not arguments.simulate:
@@ -82,10 +108,8 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
             note(f"written: {path}")
         if not written.files:
             note("the summaries are as they were")
-    if not arrival.is_complete:
-        note(f"raw files are still arriving: {arrival.why}")
-        return ExitCode.NOT_YET
-    return ExitCode.DONE
+        for path in written.foreign:
+            note(f"{path} was edited, or made elsewhere: left as it is (--overwrite replaces it)")
 
 
 def _no_raw_files(layout: Layout, why: str) -> ExitCode:

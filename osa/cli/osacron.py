@@ -18,7 +18,7 @@ from osa.cli.common import (
     note,
     run_command,
 )
-from osa.errors import ExitCode, InputError, OsaError
+from osa.errors import ExitCode, InputError, InterruptedNightError, OsaError
 
 if TYPE_CHECKING:
     from osa.config import Settings
@@ -106,17 +106,21 @@ def _run(settings: Settings, arguments: argparse.Namespace, clock: datetime) -> 
     """Run the jobs for each night, night by night; those that are for none once."""
     from osa.cron.jobs import Job, JobName
 
-    jobs = [JobName(job) for job in arguments.job]
-    codes = []
-    for layout in _nights(settings, arguments, clock):
-        for name in jobs:
-            job = Job(name, layout)
-            if job.night is not None:
-                codes.append(_run_alone(job))
-    for name in jobs:
-        job = Job(name, _any_night(settings, clock))
-        if job.night is None:
+    names = [JobName(job) for job in arguments.job]
+    jobs = [Job(name, layout) for layout in _nights(settings, arguments, clock) for name in names]
+    jobs = [job for job in jobs if job.night is not None]
+    jobs += [job for name in names if (job := Job(name, _any_night(settings, clock))).night is None]
+    codes: list[ExitCode] = []
+    fault: OsaError | OSError | None = None
+    for job in jobs:
+        try:
             codes.append(_run_alone(job))
+        except InterruptedNightError:
+            raise
+        except (OsaError, OSError) as error:  # the others may go
+            fault = fault or error
+    if fault is not None:
+        raise fault
     return next((code for code in codes if code != ExitCode.DONE), ExitCode.DONE)
 
 
@@ -146,11 +150,13 @@ def _run_alone(job: Job) -> ExitCode:
 
     settings = job.layout.settings
     if job.obstacle:
+        if sys.stderr.isatty():
+            note(f"{job.night}: no {job.name}: {job.obstacle}")
         return ExitCode.NOT_YET
     try:
         with (
             only_instance(lock_of(settings, job.name), job.name),
-            open_log(log_of(settings, job.name)) as logger,
+            open_log(log_of(settings, job.name), echo=sys.stderr.isatty()) as logger,
         ):
             trouble = trouble_of(run_job(job, logger), datetime.now(UTC))
             notebook = Notebook(settings, job.title)
@@ -159,6 +165,7 @@ def _run_alone(job: Job) -> ExitCode:
                 return ExitCode.DONE
             if not notebook.tell(trouble, logger.warning):
                 note(trouble.text.rstrip())  # cron mails what is printed
+                notebook.note(trouble)
             return ExitCode.NOT_COMPLETE
     except AnotherInstanceError:
         _look_whether_it_hangs(settings, job.name)
@@ -174,8 +181,10 @@ def _look_whether_it_hangs(settings: Settings, job: JobName) -> None:
     since = stuck_since(settings, job, datetime.now(UTC))
     if since is not None:
         trouble = stuck(settings, job, since, holder(lock_of(settings, job)))
-        if not Notebook(settings, f"{job}_stuck").tell(trouble, note):
+        notebook = Notebook(settings, f"{job}_stuck")
+        if not notebook.tell(trouble, note):
             note(trouble.text.rstrip())
+            notebook.note(trouble)
 
 
 # ---------------------------------------------------------------------------- the crontab
@@ -196,9 +205,10 @@ def _change_crontab(settings: Settings, arguments: argparse.Namespace) -> ExitCo
     before = read_crontab()
     lines = None
     if arguments.install:
+        _check_before_install(settings)
         template = (files("osa") / "data" / "crontab").read_text("utf-8")
         lines = fill_in(template, _own_program(), settings.path, settings.telescope_name)
-    after = put_block(before, settings.telescope_name, lines)
+    after = put_block(before, f"{settings.telescope_name} {settings.path}", lines)
     changes = difference(before, after)
     if not changes:
         note("the crontab is as it should be")
@@ -210,6 +220,23 @@ def _change_crontab(settings: Settings, arguments: argparse.Namespace) -> ExitCo
     write_crontab(after)
     note(f"the crontab of {user} is changed; crontab -l shows it")
     return ExitCode.DONE
+
+
+def _check_before_install(settings: Settings) -> None:
+    """Refuse what would go wrong at once, and say which nights would be worked on."""
+    import shutil
+
+    from osa.cron.jobs import nights_in_work
+    from osa.cron.run import environment
+
+    path = environment(settings, {"PATH": "/usr/bin:/bin"})["PATH"]
+    here = shutil.which("sbatch")
+    if settings.scheduler.backend != "local" and here and not shutil.which("sbatch", path=path):
+        where = Path(here).parent
+        raise InputError(f"cron would not find {here}: name {where} in [CRON] path of {settings.path}")
+    begun = nights_in_work(settings, datetime.now(UTC))
+    nights = [str(layout.night) for layout in begun if not layout.night_finished.exists()]
+    note(f"nights that would be worked on now: {', '.join(nights) or 'none'} ([CRON] nights)")
 
 
 def _own_program() -> Path:

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from osa.closing.cure import Cures
+from osa.closing.cure import ARRIVING, Cures
 from osa.closing.due import is_late
-from osa.closing.in_short import in_short
-from osa.closing.judge import Verdict
+from osa.closing.in_short import in_short, latest_failures
 from osa.closing.remedies import what_of
 from osa.cures.diagnosis import failures
 from osa.cures.evidence import read_tail
 from osa.errors import MissingServiceError
 from osa.incidences import read_incidences
 from osa.layout import Layout
-from osa.model.job import JobState, TaskRecord
 from osa.model.run import list_subruns, run_tag
 from osa.system.files import write_text
 from osa.system.mail import send_mail
@@ -97,7 +95,8 @@ def tell_of_late_files(
     night = f"-d {layout.night.underscored}"
     text = (
         f"{layout.title[0].upper()}{layout.title[1:]} was closed before raw files came: {which}.\n"
-        f"To do: closer --reopen {night}, then sequencer {night}; the next closer closes it again.\n"
+        f"To do: closer --reopen {night}, then sequencer {night} (first with --take-in RUN.SUBRUN, for what "
+        "was left out); the next closer closes it again.\n"
     )
     write_text(layout.alarm, text)
     if not attended:
@@ -132,7 +131,12 @@ def _mark(closing: Closing, cures: Cures) -> str:
     """Tell what is wrong from what else may be wrong: which runs, which vetoes, which remarks."""
     open_ones = [v.state for v in closing.verdicts if not v.is_complete]
     words = [f"{state.sequence.name} {state.vetoed}" for state in open_ones]
-    return hashlib.sha256("\n".join([*words, *cures.remarks]).encode()).hexdigest()
+    words += [str(run) for run in (*closing.plan.unlisted, *(run.run for run in closing.untold))]
+    # Of what arrives it is told how much, and when: that is always something else.
+    remarks = [remark for remark in cures.remarks if not remark.startswith(ARRIVING)]
+    return hashlib.sha256(
+        "\n".join([*words, *remarks, str(bool(closing.plan.arriving))]).encode()
+    ).hexdigest()
 
 
 def alarm_text(closing: Closing, cures: Cures, *, clock: datetime) -> str:
@@ -162,6 +166,7 @@ def _missing(closing: Closing, cures: Cures) -> list[str]:
         for verdict in closing.verdicts
         for missing in verdict.missing
     ]
+    lines += closing.open_questions
     if not closing.verdicts:
         lines.append("the night summary has no run that is processed")
     return [*lines, *cures.remarks]
@@ -191,18 +196,8 @@ def _to_do(closing: Closing) -> list[str]:
 
 def _log_tails(closing: Closing) -> Iterator[tuple[str, list[str]]]:
     """Give the ends of the logs of some tasks whose latest try failed."""
-    failed = [record for verdict in closing.verdicts for record in _latest_failures(verdict)]
+    failed = [record for verdict in closing.verdicts for record in latest_failures(verdict.state)]
     for record in failed[:_TAILS]:
         log = closing.layout.job_log(record.name, record.job_id, record.task)
         tail = read_tail(log, _TAIL_BYTES).splitlines()[-_TAIL_LINES:]
         yield str(log), ["".join(c if c.isprintable() else " " for c in line) for line in tail]
-
-
-def _latest_failures(verdict: Verdict) -> list[TaskRecord]:
-    fine = {JobState.COMPLETED, JobState.CANCELLED}
-    latest = verdict.state.latest
-    return [
-        latest[task]
-        for task in verdict.state.todo
-        if task in latest and not latest[task].state.is_live and latest[task].state not in fine
-    ]

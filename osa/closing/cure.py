@@ -23,7 +23,10 @@ from osa.nightsummary.plan import plan_night
 from osa.scheduler.base import Scheduler
 from osa.sequencing import decide_night, decide_states, submit_missing
 
-__all__ = ["Applied", "Cures", "apply_cures", "find_cures"]
+__all__ = ["ARRIVING", "Applied", "Cures", "apply_cures", "find_cures"]
+
+ARRIVING = "raw files are still arriving"
+"""How remarks on that begin."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def find_cures(
     run : int, optional
         Only for the sequence of this run.
     """
-    waiting = (f"raw files are still arriving: {plan.arriving}",) if plan.arriving else ()
+    waiting = (f"{ARRIVING}: {plan.arriving}",) if plan.arriving else ()
     if not layout.night_lock.exists():
         return Cures(remarks=("sequencer was not run on this night yet", *waiting))
     # Of all sequences: what is done with the data depends on the calibration.
@@ -184,7 +187,7 @@ def _obstacle_to_borrowing(layout: Layout, plan: NightPlan, data: Iterable[Seque
             f"an operator wants that and no other ({layout.own_calibration.name}; remove it to change that)"
         )
     if plan.arriving:
-        return "raw files are still arriving"
+        return ARRIVING
     if any(state.counts.get(DL1) for state in data):
         return "data was made with it already: no other is mixed in"
     late = [skipped.run for skipped in plan.skipped if skipped.waits_for_raw_files]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from osa.layout import Layout
+from osa.nightsummary.arrival import day_is_done
 
 __all__ = ["is_late"]
 
-_USUAL_HOUR = timedelta(hours=18)
-
 
 def is_late(layout: Layout, clock: datetime) -> bool:
-    """Tell whether a night should have been closed by now, and all its raw files have come.
-
-    Where no hour of the alarm is configured, 18:00 UTC of the day after the night.
-    """
-    hour = layout.settings.alarm.hour
-    midnight = datetime(*layout.night.date.timetuple()[:3], tzinfo=UTC)
-    return clock >= midnight + timedelta(days=1) + (_USUAL_HOUR if hour is None else hour)
+    """Tell whether a night should have been closed by now: from the hour of the alarm on."""
+    return clock >= day_is_done(layout)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from osa.closing.cure import Cures
+from osa.flags import is_veto_of_operator
+from osa.model.job import JobState, TaskRecord
 from osa.model.run import list_subruns, run_tag
 from osa.model.sequence import SequenceKind
 from osa.nightstate import SequenceState
@@ -14,7 +16,7 @@ from osa.nightstate import SequenceState
 if TYPE_CHECKING:
     from osa.closing.night import Closing
 
-__all__ = ["InShort", "in_short"]
+__all__ = ["InShort", "in_short", "latest_failures"]
 
 _RUNS = 4
 
@@ -46,15 +48,22 @@ def in_short(closing: Closing, cures: Cures) -> InShort:
         What can be done about it.
     """
     kinds: tuple[Callable[[Closing, Cures], InShort | None], ...] = (
+        _vetoed,
         _arriving,
+        _untold,
         _nothing_to_do,
         _no_calibration,
-        _vetoed,
         _lost_raw_files,
+        _unlisted,
         _under_way,
     )
     said = next((found for kind in kinds if (found := kind(closing, cures)) is not None), None)
-    return said or _anything_else(closing, cures)
+    said = said or _anything_else(closing, cures)
+    return InShort(_one_line(said.what), _one_line(said.todo))
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _arriving(closing: Closing, _: Cures) -> InShort | None:
@@ -64,11 +73,34 @@ def _arriving(closing: Closing, _: Cures) -> InShort | None:
     return InShort(f"raw files are still arriving: {closing.plan.arriving}", todo)
 
 
+def _untold(closing: Closing, _: Cures) -> InShort | None:
+    if not closing.untold:
+        return None
+    first = closing.untold[0]
+    more = f", nor of {len(closing.untold) - 1} more" if len(closing.untold) > 1 else ""
+    what = f"the type of run {run_tag(first.run)} ({first.n_subruns} sub-runs) is not known{more}"
+    override = closing.layout.override
+    todo = f"see {_call(closing, 'nightsummary -s')}, and say below [types] of {override} what it is"
+    return InShort(what, f"{todo}, or leave it out there; the rest goes by itself")
+
+
+def _unlisted(closing: Closing, _: Cures) -> InShort | None:
+    if not closing.plan.unlisted:
+        return None
+    tags = ", ".join(run_tag(run) for run in closing.plan.unlisted[:_RUNS])
+    what = f"the night summary does not have {len(closing.plan.unlisted)} run(s) with raw files ({tags})"
+    todo = (
+        f"{_call(closing, 'nightsummary')}, with --overwrite where it was edited; or leave them out in "
+        f"{closing.layout.override}"
+    )
+    return InShort(what, todo)
+
+
 def _nothing_to_do(closing: Closing, _: Cures) -> InShort | None:
     if closing.plan.data:
         return None
-    night = _night(closing)
-    todo = f"closer {night} -r moon, weather or other; or tell the types of runs in {closing.layout.override}"
+    close = _call(closing, "closer")
+    todo = f"{close} -r moon, weather or other; or tell the types of runs in {closing.layout.override}"
     return InShort("it has no DATA run that can be processed", todo)
 
 
@@ -86,7 +118,7 @@ def _no_calibration(closing: Closing, cures: Cures) -> InShort | None:
         what += f"; {others[0].rpartition(', and ')[2]}"
     todo = (
         f"put its raw files into {layout.raw_dir}, or choose a run in {layout.override}: the rest goes by "
-        f"itself; where there is none, closer -f {_night(closing)} closes the night without"
+        f"itself; where there is none, {_call(closing, 'closer -f')} closes the night without"
     )
     return InShort(what, todo)
 
@@ -95,12 +127,15 @@ def _vetoed(closing: Closing, _: Cures) -> InShort | None:
     vetoed = [verdict.state for verdict in closing.verdicts if verdict.state.vetoed]
     if not vetoed:
         return None
-    last = vetoed[0].records[-1:]
-    logs = [closing.layout.job_log(record.name, record.job_id, record.task) for record in last]
-    where = logs[0] if logs else closing.layout.log_dir
-    run = vetoed[0].sequence.run
-    todo = f"look at {where}, cure the cause, and sequencer {_night(closing)} --unveto {run}"
-    return InShort(f"{_runs(vetoed)} failed too often and wait(s) for a person", todo)
+    layout = closing.layout
+    unveto = _call(closing, "sequencer", after=f"--unveto {vetoed[0].sequence.run}")
+    if all(is_veto_of_operator(layout, state.sequence) for state in vetoed):
+        what = f"{_runs(vetoed)} wait(s), vetoed by an operator"
+        return InShort(what, f"{unveto} has it tried; or leave it out in {layout.override}")
+    failed = [record for state in vetoed for record in latest_failures(state)][:1]
+    logs = [layout.job_log(record.name, record.job_id, record.task) for record in failed]
+    what = f"{_runs(vetoed)} failed too often and wait(s) for a person"
+    return InShort(what, f"look at {logs[0] if logs else layout.log_dir}, cure the cause, and {unveto}")
 
 
 def _lost_raw_files(closing: Closing, _: Cures) -> InShort | None:
@@ -117,17 +152,36 @@ def _lost_raw_files(closing: Closing, _: Cures) -> InShort | None:
 
 
 def _under_way(closing: Closing, _: Cures) -> InShort | None:
-    if not closing.is_under_way:
+    look, cancel = _call(closing, "sequencer -s"), _call(closing, "sequencer --cancel")
+    if closing.strangers:
+        what = (
+            f"{', '.join(closing.strangers[:_RUNS])} may be at work, and the night has no such run any more"
+        )
+        return InShort(what, f"{cancel} ends that")
+    states = [verdict.state for verdict in closing.verdicts if verdict.state.live]
+    if not states:
         return None
-    return InShort("tasks are not done", closing.what_is_under_way)
+    what = f"{sum(len(state.live) for state in states)} task(s) are not done"
+    if all(state.state is JobState.UNKNOWN for state in states):
+        return InShort(
+            f"{what}, and nobody knows whether they are alive", f"{look} says more, {cancel} gives them up"
+        )
+    return InShort(what, f"see with {look} that they go on; the rest goes by itself")
+
+
+def latest_failures(state: SequenceState) -> list[TaskRecord]:
+    """Give the latest tries of tasks that are not done, where they failed."""
+    fine = {JobState.COMPLETED, JobState.CANCELLED}
+    tries = [state.latest[task] for task in state.todo if task in state.latest]
+    return [record for record in tries if not record.state.is_live and record.state not in fine]
 
 
 def _anything_else(closing: Closing, cures: Cures) -> InShort:
     missing = [f"{v.state.sequence.name}: {line}" for v in closing.verdicts for line in v.missing]
     lines = [*missing, *cures.remarks] or ["it is not known what is missing"]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-    todo = f"closer -s {_night(closing)} says more; closer -f {_night(closing)} closes what is there"
-    return InShort(" ".join(lines[0].split()) + more, todo)
+    todo = f"{_call(closing, 'closer -s')} says more; {_call(closing, 'closer -f')} closes what is there"
+    return InShort(lines[0] + more, todo)
 
 
 def _runs(states: list[SequenceState]) -> str:
@@ -136,5 +190,13 @@ def _runs(states: list[SequenceState]) -> str:
     return f"run(s) {', '.join(tags[:_RUNS])}{more}"
 
 
-def _night(closing: Closing) -> str:
-    return f"-d {closing.layout.night.underscored}"
+def _call(closing: Closing, command: str, *, after: str = "") -> str:
+    """Write a command line for this night and telescope."""
+    telescope = closing.layout.settings.telescope_name
+    words = [
+        command,
+        f"-d {closing.layout.night.underscored}",
+        after,
+        "" if telescope == "LST1" else telescope,
+    ]
+    return " ".join(filter(None, words))

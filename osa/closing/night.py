@@ -31,7 +31,7 @@ from osa.layout import Layout
 from osa.model.job import JobState
 from osa.model.rule import Cure
 from osa.model.run import RunType, list_subruns, run_tag
-from osa.model.sequence import NightPlan, SequenceKind
+from osa.model.sequence import NightPlan, SequenceKind, SkippedRun
 from osa.nightstate import SequenceState, read_night_state, strangers
 from osa.nightsummary.plan import plan_night
 from osa.provenance.publish import document_paths
@@ -44,6 +44,8 @@ __all__ = ["Closing"]
 Progress = Callable[[str, int, int], None]
 
 _LISTED = 20
+_THROWN_AWAY = 5
+"""Sub-runs up to which a run of unknown type is one of those that are begun and given up."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,22 @@ class Closing:
         """Whether nothing is missing: an empty night is complete only if somebody says so."""
         if not self.plan.data:
             return self.without_data is not None
-        if self.whole_night and self.plan.arriving:
+        if self.whole_night and (self.plan.arriving or self.open_questions):
             return False
         return all(verdict.is_complete for verdict in self.verdicts)
+
+    @property
+    def untold(self) -> tuple[SkippedRun, ...]:
+        """Runs whose type could not be told, and that are too long to be thrown away unasked."""
+        return tuple(r for r in self.plan.skipped if r.label == "ERROR" and r.n_subruns > _THROWN_AWAY)
+
+    @property
+    def open_questions(self) -> tuple[str, ...]:
+        """What a person has to say of runs before the night can be closed."""
+        return (
+            *(f"run {run_tag(run.run)} ({run.label}): {run.reason}" for run in self.untold),
+            *(f"run {run_tag(run)}: the night summary does not have it" for run in self.plan.unlisted),
+        )
 
     @property
     def is_under_way(self) -> bool:
@@ -302,6 +317,8 @@ class Closing:
         """Say in the incidences what a forced closing leaves out, and which raw files never came."""
         if self.whole_night and self.plan.arriving:
             note_incidence(self.layout, "Closed although raw files were still arriving.")
+        for run in self.plan.unlisted if self.whole_night else ():
+            note_incidence(self.layout, f"Closed without run {run_tag(run)}, which the night summary lacks.")
         for sequence in self.plan.data:
             if sequence.gaps:
                 which = list_subruns(sequence.gaps)
@@ -313,10 +330,10 @@ class Closing:
                     f"Run {run_tag(sequence.run)}, sub-run(s) {which}: files of some streams were not there."
                 )
                 note_incidence(self.layout, text)
-        for run in self.plan.skipped:
-            if self.whole_night and RunType.from_label(run.label) is RunType.UNPROCESSED:
-                why = run.reason.partition(": ")[2]
-                text = f"Run {run_tag(run.run)} is of type {run.label} and was not processed"
+        for skipped in self.plan.skipped:
+            if self.whole_night and RunType.from_label(skipped.label) is RunType.UNPROCESSED:
+                why = skipped.reason.partition(": ")[2]
+                text = f"Run {run_tag(skipped.run)} is of type {skipped.label} and was not processed"
                 note_incidence(self.layout, f"{text}: {why}." if why else f"{text}.")
         for verdict in self.verdicts:
             for missing in verdict.missing:

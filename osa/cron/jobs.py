@@ -38,6 +38,8 @@ _OPTIONS = {
     JobName.NIGHTCLEAN: ("-y",),
 }
 _OF_A_NIGHT = frozenset({JobName.NIGHTSUMMARY, JobName.SEQUENCER, JobName.CLOSER})
+# The closer mails what becomes of a night, and the page shows what cannot be read.
+_TELL_THEMSELVES = frozenset({JobName.SEQUENCER, JobName.CLOSER, JobName.STATUSPAGE})
 _NEED_A_SUMMARY = frozenset({JobName.SEQUENCER, JobName.CLOSER})
 
 
@@ -84,12 +86,14 @@ class Job:
     @property
     def obstacle(self) -> str:
         """Why it cannot do anything now; empty where it can."""
+        if self.layout.night_finished.exists() and self.name is JobName.SEQUENCER:
+            return "the night is closed"
         is_ready = self.name not in _NEED_A_SUMMARY or self.layout.night_summary.exists()
         return "" if is_ready or self.layout.night_finished.exists() else "there is no night summary"
 
     def is_fine(self, code: int) -> bool:
-        """Tell whether an exit code needs nobody: the closer itself tells of nights that are not complete."""
-        return code in _FINE or (code == ExitCode.NOT_COMPLETE and self.name in _NEED_A_SUMMARY)
+        """Tell whether an exit code needs nobody."""
+        return code in _FINE or (code == ExitCode.NOT_COMPLETE and self.name in _TELL_THEMSELVES)
 
 
 def last_night(settings: Settings, clock: datetime) -> Night:
@@ -104,8 +108,8 @@ def nights_in_work(settings: Settings, clock: datetime) -> Iterator[Layout]:
     """Give the nights that are worked on, the latest first.
 
     These are the last night, whatever there is of it, and the others of the last days, that of today
-    included, that have raw files or a night summary and are not closed. They do not depend on an hour at
-    which one night gives way to the next, and a night that takes longer is not given up.
+    included, that have raw files or a night summary. They do not depend on an hour at which one night
+    gives way to the next, and a night that takes longer is not given up.
 
     Parameters
     ----------
@@ -118,5 +122,5 @@ def nights_in_work(settings: Settings, clock: datetime) -> Iterator[Layout]:
     for days in range(settings.cron.nights + 1):
         layout = Layout(settings, Night(clock.date() - days * _ONE_DAY))
         is_begun = layout.raw_dir.is_dir() or layout.night_summary.exists()
-        if layout.night == last or (is_begun and not layout.night_finished.exists()):
+        if layout.night == last or is_begun:
             yield layout

@@ -7,7 +7,7 @@ import logging.handlers
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from osa.errors import OsaError
@@ -28,7 +28,7 @@ class _Handler(logging.handlers.RotatingFileHandler):
 
 
 @contextmanager
-def open_log(path: Path) -> Iterator[logging.Logger]:
+def open_log(path: Path, *, echo: bool = False) -> Iterator[logging.Logger]:
     """Give a logger that writes to a file, a date in front of each line.
 
     At 2 MB the file is renamed to ``….1``, and so on up to ``….10``. One process at a time: the
@@ -38,6 +38,8 @@ def open_log(path: Path) -> Iterator[logging.Logger]:
     ----------
     path : pathlib.Path
         The file; folders above it are made.
+    echo : bool
+        Whether to show it on standard error as well.
 
     Raises
     ------
@@ -51,9 +53,12 @@ def open_log(path: Path) -> Iterator[logging.Logger]:
     handler.setFormatter(form)
     logger = logging.Logger(path.name)  # of our own: nobody else's settings count
     logger.addHandler(handler)
+    if echo:
+        logger.addHandler(logging.StreamHandler())
     try:
         yield logger
     finally:
-        handler.close()
+        with suppress(OSError):  # it has been noted, where something was still to be written
+            handler.close()
     if handler.fault:
         raise OsaError(f"not all that was said could be logged: {handler.fault}")

@@ -47,27 +47,46 @@ class Trouble:
 def trouble_of(outcome: Outcome, clock: datetime) -> Trouble | None:
     """Tell whether a person has to act on how a job ended; None where nobody has to.
 
-    That a night is not complete the closer mails itself. Where it should have, and did not even write
-    its report, something is wrong with it.
+    What is wrong with a night the closer mails itself, and notes that. Where it could not, or should have
+    and did not even write its report, that is a trouble of the job.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        How it ended.
+    clock : datetime.datetime
+        The time.
     """
-    job = outcome.job
-    layout, code = job.layout, outcome.code
-    is_silent = (
+    job, code = outcome.job, outcome.code
+    layout = job.layout
+    of_night = "" if job.night is None else f" of night {job.night}"
+    if job.name is JobName.CLOSER and _is_newer(layout.alarm, outcome.began):
+        return None if layout.alarm_mailed.exists() else _unsent(layout.alarm)
+    is_overdue = (
         job.name is JobName.CLOSER
-        and code == ExitCode.NOT_COMPLETE
+        and code in {ExitCode.NOT_COMPLETE, ExitCode.ANOTHER_INSTANCE}
         and layout.settings.alarm.hour is not None
         and is_late(layout, clock)
-        and not _is_newer(layout.alarm, outcome.began)
     )
-    if job.is_fine(code) and not is_silent:
+    if job.is_fine(code) and not is_overdue:
         return None
-    of_night = "" if job.night is None else f" of night {job.night}"
     last_line = outcome.last_line.removeprefix(f"{job.name}: ").rstrip(".")
     said = f": {last_line}" if last_line else ""
     what = f"{job.name}{of_night} {outcome.ended}{said}"
     log = log_of(layout.settings, job.name)
     todo = f"cure that and call {job.command_line}, or wait for the next time; the log is {log}"
-    return Trouble(what, todo, f"{job.night} {code} {outcome.last_line}")
+    # What it said may hold numbers and names that are others each time.
+    return Trouble(what, todo, f"{job.title} {code}")
+
+
+def _unsent(report: Path) -> Trouble:
+    """Tell what the closer wrote and could not mail."""
+    try:
+        lines = report.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    what, todo = [line.rstrip(".") for line in (*lines[:2], "", "")][:2]
+    return Trouble(what, f"{todo.removeprefix('To do: ')}; {report} says more", f"{report} {what}")
 
 
 def stuck(settings: Settings, job: JobName, since: datetime, who: str) -> Trouble:
@@ -108,8 +127,7 @@ class Notebook:
         bool
             Whether somebody has been told; where nobody is configured, or no mail can be sent, not.
         """
-        mark = hashlib.sha256(trouble.mark.encode()).hexdigest()
-        if self._last() == mark:
+        if self._last() == _hash(trouble.mark):
             return True
         alarm = self._settings.alarm
         if alarm.recipient is None:
@@ -121,9 +139,13 @@ class Notebook:
         except MissingServiceError as error:
             say(str(error))
             return False
-        write_text(self._path, f"{mark}\n")
+        self.note(trouble)
         say(f"mailed to {alarm.recipient}")
         return True
+
+    def note(self, trouble: Trouble) -> None:
+        """Note that a trouble was told, in whatever way."""
+        write_text(self._path, f"{_hash(trouble.mark)}\n")
 
     def forget(self) -> None:
         """Note that there is no trouble any more: the same is told again when it comes back."""
@@ -137,7 +159,7 @@ class Notebook:
 
 
 def is_news(text: str, folder: Path, clock: datetime) -> bool:
-    """Tell whether a text is another than the last, or that is a day ago; notes it.
+    """Tell whether a text was not told within a day; notes it.
 
     For what goes wrong before the configuration is read: cron mails what is printed, every time.
 
@@ -150,17 +172,17 @@ def is_news(text: str, folder: Path, clock: datetime) -> bool:
     clock : datetime.datetime
         The time.
     """
-    path = folder / "osacron.said"
-    mark = hashlib.sha256(text.encode()).hexdigest()
-    try:
-        is_old = clock - datetime.fromtimestamp(path.stat().st_mtime, UTC) > _ONE_DAY
-        if path.read_text("ascii", errors="replace").strip() == mark and not is_old:
+    path = folder / f"osacron.{_hash(text)[:16]}.said"
+    with suppress(OSError):
+        if clock - datetime.fromtimestamp(path.stat().st_mtime, UTC) < _ONE_DAY:
             return False
-    except OSError:
-        pass
     with suppress(OSError):  # then it is said again
-        write_text(path, f"{mark}\n")
+        write_text(path, text)
     return True
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_newer(path: Path, when: datetime) -> bool:

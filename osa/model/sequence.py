@@ -114,12 +114,15 @@ class SkippedRun:
         Why it is skipped.
     waits_for_raw_files : bool
         Whether it could serve if its raw files were there.
+    n_subruns : int
+        Sub-runs that the night summary promises.
     """
 
     run: int
     label: str
     reason: str
     waits_for_raw_files: bool = False
+    n_subruns: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ class NightPlan:
         sequence.
     remarks : tuple of str
         What else a person should know.
+    unlisted : tuple of int
+        Runs that have raw files and no row in the night summary, and are not left out.
     arriving : str
         Why not all raw files of the night may have come; empty where all have.
     """
@@ -170,6 +175,7 @@ class NightPlan:
     choice: CalibrationChoice = field(default_factory=lambda: CalibrationChoice(None, None))
     borrowed: BorrowedCalibration | None = None
     remarks: tuple[str, ...] = ()
+    unlisted: tuple[int, ...] = ()
     arriving: str = ""
 
     @property

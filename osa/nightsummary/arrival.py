@@ -12,7 +12,9 @@ from osa.config import ArrivalSettings
 from osa.layout import Layout
 from osa.nightsummary.raw import RawFile, find_raw_files, find_unfinished
 
-__all__ = ["Arrival", "end_of_night", "judge_arrival", "look_at_arrival"]
+__all__ = ["Arrival", "day_is_done", "end_of_night", "judge_arrival", "look_at_arrival"]
+
+_USUAL_HOUR = timedelta(hours=18)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ def end_of_night(layout: Layout) -> datetime:
     return midnight + timedelta(days=1) + layout.settings.arrival.end_hour
 
 
+def day_is_done(layout: Layout) -> datetime:
+    """Tell by when (UTC) a night should be closed: the hour of the alarm, or where there is none 18:00."""
+    hour = layout.settings.alarm.hour
+    midnight = datetime(*layout.night.date.timetuple()[:3], tzinfo=UTC)
+    return midnight + timedelta(days=1) + (_USUAL_HOUR if hour is None else hour)
+
+
 def look_at_arrival(layout: Layout, clock: datetime, files: Iterable[RawFile] | None = None) -> Arrival:
     """Look whether the raw files of a night are still arriving.
 
@@ -62,7 +71,8 @@ def look_at_arrival(layout: Layout, clock: datetime, files: Iterable[RawFile] | 
     if flag is not None and flag.is_file():
         return Arrival(lacking=_by_run(_lacking_streams(files, how.streams)))
     try:
-        folder_changed = layout.raw_dir.stat().st_mtime_ns
+        status = layout.raw_dir.stat()
+        folder_changed = max(status.st_mtime_ns, status.st_ctime_ns)
     except OSError:
         folder_changed = 0
     return judge_arrival(
@@ -72,6 +82,7 @@ def look_at_arrival(layout: Layout, clock: datetime, files: Iterable[RawFile] | 
         clock=clock,
         how=how,
         end=end_of_night(layout),
+        due=end_of_night(layout) if flag is None else day_is_done(layout),
     )
 
 
@@ -83,12 +94,12 @@ def judge_arrival(
     clock: datetime,
     how: ArrivalSettings,
     end: datetime,
+    due: datetime,
 ) -> Arrival:
     """Judge a night without an end-of-night flag; pure.
 
-    The time of the last change is that of the content: a file that is being written or copied has a
-    recent one, whatever the copy is given when it is complete. That of the folder changes when a file
-    appears in it or gets its name.
+    A file that is being written or copied was changed just now, and so was one that has just been given
+    its name and the times of what it was copied from; a folder, where a file has appeared in it.
 
     Parameters
     ----------
@@ -104,6 +115,8 @@ def judge_arrival(
         How long nothing may have changed, and how many files each sub-run has.
     end : datetime.datetime
         From when on no more data is taken.
+    due : datetime.datetime
+        Until when the flag is waited for.
     """
     files, quiet = tuple(files), how.quiet_minutes
     since = int((clock - quiet).timestamp() * 1e9)
@@ -121,6 +134,8 @@ def judge_arrival(
         why = f"{len(unfinished)} file(s) are being copied, or were not copied to their end: {unfinished[0]}"
     elif quiet and folder_changed_ns > since:
         why = f"files appeared in the raw folder less than {minutes} ago"
+    elif clock < due:
+        why = f"{how.end_flag} has not come"
     elif lacking:
         first = "run {:05d}, sub-run {}".format(*lacking[0])
         flag = f"{how.end_flag} there says that no more come" if how.end_flag else "see [ARRIVAL] streams"

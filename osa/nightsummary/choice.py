@@ -10,7 +10,10 @@ from osa.errors import InputError
 from osa.model.run import NightRuns, RunEntry, RunType, run_tag
 from osa.model.sequence import CalibrationChoice
 
-__all__ = ["NO_RUNS_LEFT_OUT", "Request", "by_time", "choose_calibration", "first_request"]
+__all__ = ["NO_RUNS_LEFT_OUT", "SERVES", "Request", "by_time", "choose_calibration", "first_request"]
+
+SERVES = "it served when the first task of the night was submitted"
+"""Who asks for a run that serves already: a wish, which counts for nothing where it cannot be met."""
 
 NO_RUNS_LEFT_OUT: Mapping[int, str] = MappingProxyType({})
 
@@ -72,6 +75,13 @@ class _Night:
         """Whether a run cannot calibrate because the raw file of its first sub-run is not there."""
         return entry.run not in self.left_out and 0 not in self.raw_subruns.get(entry.run, ())
 
+    def untold_before(self, first: RunEntry) -> list[int]:
+        """Name the runs before another that have no type yet, or of which nothing has come."""
+        known = {entry.run for entry in self.runs}
+        errors = {entry.run for entry in self.runs if entry.type is RunType.UNPROCESSED}
+        numbers = {*(set(range(min(known), first.run)) - known), *errors}
+        return sorted(run for run in numbers if run < first.run and run not in self.left_out)
+
     def of_type(self, kind: RunType) -> list[RunEntry]:
         return [entry for entry in self.runs if entry.type is kind]
 
@@ -115,6 +125,8 @@ def choose_calibration(
         If a run that is asked for cannot serve; all reasons in one message.
     """
     night = _Night(tuple(by_time(runs)), raw_subruns, left_out, arriving)
+    drs4 = _if_possible(drs4, RunType.DRS4, night)
+    calibration = _if_possible(calibration, RunType.CALIBRATION, night)
     faults = [
         fault
         for request, kind in ((drs4, RunType.DRS4), (calibration, RunType.CALIBRATION))
@@ -141,7 +153,10 @@ def choose_calibration(
 def _what_may_change(
     night: _Night, chosen: RunEntry | None, pedestal: RunEntry | None, calibration: RunEntry | None
 ) -> str:
-    """Tell why more raw files could change the choice: they come in the order in which runs are taken.
+    """Tell why more raw files could change the choice.
+
+    What is looked for is a better run: it would have been taken before the first DATA run. None can
+    come where all numbers up to that run are there, and each of them has a type.
 
     Parameters
     ----------
@@ -158,11 +173,21 @@ def _what_may_change(
         return "a calibration run before the first DATA run may come"
     if pedestal is not None and calibration is not None and order[calibration.run] < order[pedestal.run]:
         return "a DRS4 run before the calibration run may come"
+    if first is not None and (chosen is not None or pedestal is not None):
+        untold = [run_tag(run) for run in night.untold_before(first)]
+        if untold:
+            more = f" and {len(untold) - 1} more" if len(untold) > 1 else ""
+            return f"what run {untold[0]}{more} before the first DATA run is may change"
     for kind, run in ((RunType.CALIBRATION, chosen), (RunType.DRS4, pedestal)):
         waiting = [entry.tag for entry in night.of_type(kind) if run and night.lacks_raw_file(entry)]
         if waiting:
             return f"the raw file of the first sub-run of {', '.join(waiting)} may come"
     return ""
+
+
+def _if_possible(request: Request | None, kind: RunType, night: _Night) -> Request | None:
+    is_wish = request is not None and request.origin == SERVES
+    return None if is_wish and request is not None and _fault(request, kind, night) else request
 
 
 def _fault(request: Request, kind: RunType, night: _Night) -> str | None:
@@ -184,7 +209,8 @@ def _choose(
     """Choose a run relative to a reference, and say why."""
     noun = _NOUNS[kind]
     if request is not None:
-        said.append(f"{noun} {run_tag(request.run)}: as {request.origin}")
+        because = "" if request.origin == SERVES else "as "
+        said.append(f"{noun} {run_tag(request.run)}: {because}{request.origin}")
         return next(entry for entry in night.runs if entry.run == request.run)
     candidates = []
     for entry in night.of_type(kind):

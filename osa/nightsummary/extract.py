@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -123,9 +123,17 @@ def extract(
     sequences = [
         night.data_sequence(number, entry, *pointing(entry)) for number, entry in enumerate(data, start=1)
     ]
+    known = {*left_out, *(entry.run for entry in runs)}
+    unlisted = tuple(run for run, subruns in raw_subruns.items() if subruns and run not in known)
     used = {*(entry.run for entry in (*first, *data))} | ({choice.drs4_run} if first else set())
     skipped = [
-        SkippedRun(entry.run, entry.label, night.why_skipped(entry, left_out), night.lacks_raw_files(entry))
+        SkippedRun(
+            entry.run,
+            entry.label,
+            night.why_skipped(entry, left_out),
+            night.lacks_raw_files(entry),
+            entry.n_subruns,
+        )
         for entry in ordered
         if entry.run not in used
     ]
@@ -139,8 +147,9 @@ def extract(
         remarks=(
             *_remarks(left_out_subruns, {entry.run for entry in data}),
             *_gaps(sequences),
-            *_strange_raw_files(raw_subruns, {entry.run for entry in runs}),
+            *_unlisted(unlisted),
         ),
+        unlisted=unlisted,
         arriving=arrival.why,
     )
 
@@ -168,11 +177,11 @@ def _gaps(sequences: Iterable[Sequence]) -> Iterator[str]:
             yield f"run {run_tag(sequence.run)}: files of some streams of sub-runs {which} are not there"
 
 
-def _strange_raw_files(raw_subruns: Mapping[int, tuple[int, ...]], known: set[int]) -> Iterator[str]:
+def _unlisted(runs: Iterable[int]) -> Iterator[str]:
     """Say which runs have raw files and no row in the night summary."""
-    others = [run_tag(run) for run, subruns in raw_subruns.items() if subruns and run not in known]
-    if others:
-        yield f"raw files of runs that the night summary does not have: {', '.join(others)}"
+    tags = [run_tag(run) for run in runs]
+    if tags:
+        yield f"raw files of runs that the night summary does not have: {', '.join(tags)}"
 
 
 def _without(
@@ -209,7 +218,7 @@ def _with_strangers(choice: CalibrationChoice, left_out: set[int], known: set[in
         f"run {run_tag(run)} is to be left out but is not in the night summary"
         for run in sorted(left_out - known)
     )
-    return CalibrationChoice(choice.drs4_run, choice.calibration_run, choice.explanation + notes)
+    return replace(choice, explanation=choice.explanation + notes)
 
 
 @dataclass(frozen=True)

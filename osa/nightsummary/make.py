@@ -46,10 +46,21 @@ class Summaries:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: files that are new or other than before, and where edited ones were kept."""
+    """What was written.
+
+    Parameters
+    ----------
+    files : tuple of pathlib.Path
+        Files that are new or other than before.
+    kept : tuple of pathlib.Path
+        Where edited ones were put that were replaced.
+    foreign : tuple of pathlib.Path
+        Edited ones that were left as they are.
+    """
 
     files: tuple[Path, ...]
     kept: tuple[Path, ...] = ()
+    foreign: tuple[Path, ...] = ()
 
 
 def survey_night(
@@ -186,7 +197,7 @@ def write_summaries(
     write_surveyed(places.survey, replace(before, runs=surveys), night=str(layout.night), clock=clock)
     for path, text in todo.items():
         write_text(path, text)
-    return Written(tuple(todo), tuple(kept))
+    return Written(tuple(todo), tuple(kept), () if overwrite else tuple(foreign))
 
 
 def _refuse_to_shrink(before: Surveyed, found: Mapping[int, RunSurvey], *, overwrite: bool) -> None:

@@ -12,7 +12,7 @@ from osa.model.run import NightRuns, RunEntry, list_subruns, run_tag
 from osa.model.sequence import CalibrationChoice, NightPlan
 from osa.nightsummary.arrival import look_at_arrival
 from osa.nightsummary.borrowed import read_borrowed
-from osa.nightsummary.choice import Request, choose_calibration, first_request
+from osa.nightsummary.choice import SERVES, Request, choose_calibration, first_request
 from osa.nightsummary.extract import extract
 from osa.nightsummary.nightsummary import read_night_summary
 from osa.nightsummary.override import Override, format_override, read_override
@@ -21,7 +21,7 @@ from osa.nightsummary.surveyed import why_errors
 from osa.nightsummary.targets import find_pointings
 from osa.system.files import write_text
 
-__all__ = ["keep_choice", "plan_night", "preview_choice", "with_types"]
+__all__ = ["keep_choice", "keep_first_choice", "plan_night", "preview_choice", "with_types"]
 
 
 def plan_night(
@@ -143,11 +143,25 @@ def keep_choice(layout: Layout, *, drs4_run: int | None = None, calibration_run:
     write_text(layout.kept_choice, format_override(choice))
 
 
+def keep_first_choice(layout: Layout, plan: NightPlan) -> None:
+    """Keep which runs calibrate the night, now that something is made with them.
+
+    A run that comes later, and that the rule would have chosen, would leave data behind that is not
+    calibrated as its neighbours are.
+    """
+    choice = plan.choice
+    if plan.borrowed is None and None not in (choice.drs4_run, choice.calibration_run):
+        text = format_override(Override(choice.drs4_run, choice.calibration_run))
+        if not layout.first_choice.exists() or layout.first_choice.read_text("utf-8") != text:
+            write_text(layout.first_choice, text)
+
+
 def _request(layout: Layout, override: Override, key: str, given: int | None) -> Request | None:
     """Take a run from the command line, an override, an earlier command line, the configuration."""
     said: int | None = getattr(override, key)
     before: int | None = getattr(read_override(layout.kept_choice), key)
     configured: int | None = getattr(layout.settings.calibration, key)
+    serving: int | None = getattr(read_override(layout.first_choice), key)
     option = f"given with --{key.replace('_', '-')}"
     return first_request(
         (
@@ -155,5 +169,6 @@ def _request(layout: Layout, override: Override, key: str, given: int | None) ->
             (said, f"{layout.override.name} says"),
             (before, f"{option} before (kept in {layout.kept_choice})"),
             (configured, f"[CALIBRATION] of {layout.settings.path} says"),
+            (serving, SERVES),
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import defaultdict
@@ -35,7 +36,8 @@ class RawFile:
     size : int
         Bytes.
     changed_ns : int
-        When its content changed last, ns since 1970.
+        When it changed last, ns since 1970: its content, or (copies can be given the time of what they are
+        copied from) name, owner or times.
     """
 
     path: Path
@@ -69,7 +71,8 @@ def find_raw_files(layout: Layout) -> tuple[RawFile, ...]:
                 if match and status:
                     run, subrun, stream = (int(match[name]) for name in ("run", "subrun", "stream"))
                     path = Path(entry.path)
-                    found.append(RawFile(path, run, subrun, stream, status.st_size, status.st_mtime_ns))
+                    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+                    found.append(RawFile(path, run, subrun, stream, status.st_size, changed))
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -101,8 +104,10 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     """Look at a file; None for what is no regular file, or a link to nothing."""
     try:
         status = entry.stat()
-    except OSError:  # a dangling link, or gone since
-        return None
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ELOOP}:  # a dangling link, or gone since
+            return None
+        raise  # what cannot be looked at now is not to be taken for what is not there
     return status if stat.S_ISREG(status.st_mode) else None
 
 

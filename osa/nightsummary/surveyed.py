@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from osa.errors import InputError
 from osa.nightsummary.raw import RawFile
 from osa.survey.run import RunSurvey, from_json, to_json
 from osa.survey.tagging import RunLabel
@@ -23,6 +23,7 @@ from osa.system.files import write_text
 __all__ = ["Surveyed", "digest", "read_surveyed", "signature", "why_errors", "write_surveyed"]
 
 _FORMAT = 1
+_REMEDY = "remove it, and call nightsummary with --overwrite, which keeps the summaries that are there"
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,22 @@ def signature(files: Iterable[RawFile]) -> str:
 
 
 def read_surveyed(path: Path) -> Surveyed:
-    """Read what was found before; nothing, where that is not there or cannot be read."""
-    document = _read(path)
+    """Read what was found before; nothing, where that is not there.
+
+    Raises
+    ------
+    InputError
+        If it is there and cannot be read: what we wrote could not be told from what others did.
+    """
     try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Surveyed()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): {_REMEDY}") from None
+    try:
+        if document["format"] != _FORMAT:
+            raise InputError(f"{path} was written by another version: {_REMEDY}")
         runs = {
             survey.run: (str(each["signature"]), survey)
             for each in document["runs"]
@@ -79,8 +93,8 @@ def read_surveyed(path: Path) -> Surveyed:
         }
         written = {str(name): tuple(map(str, hashes)) for name, hashes in document["written"].items()}
         return Surveyed(MappingProxyType(runs), MappingProxyType(written))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return Surveyed()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}): {_REMEDY}") from None
 
 
 def write_surveyed(path: Path, surveyed: Surveyed, *, night: str, clock: datetime) -> None:
@@ -99,14 +113,9 @@ def write_surveyed(path: Path, surveyed: Surveyed, *, night: str, clock: datetim
 
 
 def why_errors(path: Path) -> dict[int, str]:
-    """Tell why the types of runs could not be told, by run."""
-    runs = read_surveyed(path).runs.values()
-    return {survey.run: survey.tag.reason for _, survey in runs if survey.tag.label is RunLabel.ERROR}
-
-
-def _read(path: Path) -> Any:
+    """Tell why the types of runs could not be told, by run; nothing, where that cannot be read."""
     try:
-        document = json.loads(path.read_text("utf-8"))
-        return document if document["format"] == _FORMAT else {}
-    except (OSError, ValueError, TypeError, KeyError):
+        runs = read_surveyed(path).runs.values()
+    except InputError:
         return {}
+    return {survey.run: survey.tag.reason for _, survey in runs if survey.tag.label is RunLabel.ERROR}

@@ -1,7 +1,7 @@
 """The first events of a sub-run, read from its raw files; both formats, one or more streams.
 
 Importing this imports ctapipe_io_lst, which takes seconds: it is done in processes of their own
-(:mod:`osa.survey.run`), also because a broken file can bring its reader down.
+(:mod:`osa.survey.look`), also because a broken file can bring its reader down.
 """
 
 from __future__ import annotations

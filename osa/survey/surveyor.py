@@ -18,7 +18,7 @@ from astropy.time import Time
 
 from osa.survey.rawevents import RawSubrun
 from osa.survey.run import ClockReference, RunSurvey, to_json
-from osa.survey.tagging import ENOUGH, EventKind, RunLabel, Tag, TriggerCounts, tag_run
+from osa.survey.tagging import ENOUGH, EventKind, Tag, TriggerCounts, tag_run
 
 __all__ = ["main", "survey_run"]
 
@@ -47,7 +47,7 @@ def survey_run(
     """
     look = _Look(dict(sorted(subruns.items())), on_subrun)
     look.sample_first_events()
-    if look.tag.label is RunLabel.DRS4:
+    if look.is_all_physics:
         look.sample_all_over()
     head = look.head
     return RunSurvey(
@@ -115,7 +115,12 @@ class _Look:
     @property
     def tag(self) -> Tag:
         """The type as far as it is known."""
-        return tag_run(self.counts)
+        return tag_run(self.counts, len(self.subruns))
+
+    @property
+    def is_all_physics(self) -> bool:
+        """Whether no calibration event was seen, and another sample may have some."""
+        return self.counts.physics > 0 and not (self.counts.pedestal or self.counts.flatfield)
 
     def sample_first_events(self) -> None:
         """Read from the first sub-run on, until the type is sure or enough was read."""
@@ -125,7 +130,7 @@ class _Look:
                 wanted = _AT_ONCE - self.counts.total % _AT_ONCE
                 got = self._sample(subrun, _range(start, start + wanted))
                 start += wanted
-                is_sure = self.counts.total >= _AT_ONCE and self.tag.confidence >= ENOUGH
+                is_sure = self.counts.total >= _AT_ONCE and tag_run(self.counts).confidence >= ENOUGH
                 if is_sure or self.counts.total >= _MOST:
                     return
 

@@ -5,7 +5,8 @@ The rules, on the shares of all events of a run, which are estimated from a samp
 =========== ====================================================== ==============================
 type        shares                                                 like
 =========== ====================================================== ==============================
-DRS4        physics at least 99 %, pedestal and flat-field none    pedestals of the capacitors
+DRS4        physics at least 99 %, pedestal and flat-field none;   pedestals of the capacitors
+            at most 20 sub-runs
 CALI        pedestal at least 20 %                                 flashes and pedestals in turn
 DATA        pedestal below 10 %, physics at least half             showers, some calibration events
 =========== ====================================================== ==============================
@@ -28,6 +29,7 @@ ENOUGH = 0.99
 
 _LEAST = 0.9
 _DRS4_PHYSICS = 0.99
+_DRS4_SUBRUNS = 20
 _CALIBRATION_PEDESTALS = 0.2
 _DATA_PEDESTALS = 0.1
 _DATA_PHYSICS = 0.5
@@ -110,13 +112,16 @@ class Tag:
             raise ValueError(f"an error has a reason, and nothing else has one: {self}")
 
 
-def tag_run(counts: TriggerCounts) -> Tag:
+def tag_run(counts: TriggerCounts, n_subruns: int = 1) -> Tag:
     r"""Tell the type of a run from a sample of its events.
 
     Parameters
     ----------
     counts : TriggerCounts
         The sample.
+    n_subruns : int
+        Sub-runs of the run: one of many, of which all events are physics, may be DATA that was taken
+        without calibration events.
 
     Notes
     -----
@@ -131,6 +136,9 @@ def tag_run(counts: TriggerCounts) -> Tag:
     label, confidence = _most_likely(counts)
     if label is RunLabel.ERROR:
         return Tag(label, reason=f"{_shares(counts)}: neither DRS4, calibration nor DATA")
+    if label is RunLabel.DRS4 and n_subruns > _DRS4_SUBRUNS:
+        what = f"{n_subruns} sub-runs are too many for a DRS4 run, and DATA has pedestals"
+        return Tag(RunLabel.ERROR, reason=f"{_shares(counts)}: {what}")
     if confidence < _LEAST:
         wanted = f"{confidence:.0%} sure of {label}, {_LEAST:.0%} wanted"
         return Tag(RunLabel.ERROR, reason=f"{_shares(counts)} of only {counts.total} events: {wanted}")

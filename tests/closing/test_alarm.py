@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -139,8 +140,30 @@ def test_report_of_tasks_that_are_at_work(open_night: Layout) -> None:
 
 def test_night_without_runs(open_night: Layout) -> None:
     open_night.night_summary.write_text("", "utf-8")
+    shutil.rmtree(open_night.raw_dir)
     parts = report(open_night)
     assert parts["Missing"] == ["the night summary has no run that is processed"]
+
+
+def test_runs_that_a_person_has_to_say_something_of(open_night: Layout) -> None:
+    text = open_night.night_summary.read_text("utf-8")
+    open_night.night_summary.write_text(text.replace("01875    1 DATA ", "01875    6 ERROR"), "utf-8")
+    open_night.raw_file(1899, 0).write_bytes(b"x")
+    night = closing(open_night)
+    assert night.open_questions == (
+        "run 01875 (ERROR): type ERROR is not processed",
+        "run 01899: the night summary does not have it",
+    )
+    assert not night.is_complete
+    assert set(night.open_questions) <= set(report(open_night)["Missing"])
+    open_night.override.write_text("[leave out]\n1899 = a test\n[types]\n1875 = DATA\n", "utf-8")
+    assert closing(open_night).open_questions == ()
+
+
+def test_short_run_of_unknown_type_needs_nobody(open_night: Layout) -> None:
+    text = open_night.night_summary.read_text("utf-8")
+    open_night.night_summary.write_text(text.replace("01875    1 DATA ", "01875    5 ERROR"), "utf-8")
+    assert closing(open_night).open_questions == ()
 
 
 def tail_of(parts: dict[str, list[str]]) -> list[str]:
