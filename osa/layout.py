@@ -138,7 +138,7 @@ class Layout:
     @property
     def raw_pattern(self) -> re.Pattern[str]:
         """Names of raw files, with the groups stream, run and subrun."""
-        streams, numbers = rf"(?P<stream>[1-{N_STREAMS}])", r"Run(?P<run>\d{5,})\.(?P<subrun>\d{4})"
+        streams, numbers = rf"(?P<stream>[1-{N_STREAMS}])", r"Run(?P<run>(?!0+\.)\d{5,9})\.(?P<subrun>\d{4})"
         return re.compile(rf"LST-{self._tel}\.{streams}\.{numbers}\.fits\.fz", re.ASCII)
 
     @property

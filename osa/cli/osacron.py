@@ -23,6 +23,7 @@ from osa.errors import ExitCode, InputError, InterruptedNightError, OsaError
 if TYPE_CHECKING:
     from osa.config import Settings
     from osa.cron.jobs import Job, JobName
+    from osa.cron.telling import Notebook, Trouble
     from osa.layout import Layout
 
 __all__ = ["main"]
@@ -71,6 +72,8 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     try:
         return _do(arguments, clock)
     except (OsaError, OSError) as error:
+        if changes_crontab:  # somebody called that
+            raise
         return _say_once(error, clock)
 
 
@@ -165,11 +168,17 @@ def _run_alone(job: Job) -> ExitCode:
                 return ExitCode.DONE
             if not notebook.tell(trouble, logger.warning):
                 note(trouble.text.rstrip())  # cron mails what is printed
-                notebook.note(trouble)
+                _note_where_nobody_is_mailed(notebook, trouble, settings)
             return ExitCode.NOT_COMPLETE
     except AnotherInstanceError:
         _look_whether_it_hangs(settings, job.name)
         return ExitCode.ANOTHER_INSTANCE
+
+
+def _note_where_nobody_is_mailed(notebook: Notebook, trouble: Trouble, settings: Settings) -> None:
+    """Print a trouble once; where the mailer was away, it is mailed when that is back."""
+    if settings.alarm.recipient is None:
+        notebook.note(trouble)
 
 
 def _look_whether_it_hangs(settings: Settings, job: JobName) -> None:
@@ -184,7 +193,7 @@ def _look_whether_it_hangs(settings: Settings, job: JobName) -> None:
         notebook = Notebook(settings, f"{job}_stuck")
         if not notebook.tell(trouble, note):
             note(trouble.text.rstrip())
-            notebook.note(trouble)
+            _note_where_nobody_is_mailed(notebook, trouble, settings)
 
 
 # ---------------------------------------------------------------------------- the crontab

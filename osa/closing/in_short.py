@@ -128,11 +128,13 @@ def _vetoed(closing: Closing, _: Cures) -> InShort | None:
     if not vetoed:
         return None
     layout = closing.layout
-    unveto = _call(closing, "sequencer", after=f"--unveto {vetoed[0].sequence.run}")
+    # The run whose log is named is the one to begin with.
+    first = next((state for state in vetoed if latest_failures(state)), vetoed[0])
+    unveto = _call(closing, "sequencer", after=f"--unveto {first.sequence.run}")
     if all(is_veto_of_operator(layout, state.sequence) for state in vetoed):
         what = f"{_runs(vetoed)} wait(s), vetoed by an operator"
         return InShort(what, f"{unveto} has it tried; or leave it out in {layout.override}")
-    failed = [record for state in vetoed for record in latest_failures(state)][:1]
+    failed = latest_failures(first)[:1]
     logs = [layout.job_log(record.name, record.job_id, record.task) for record in failed]
     what = f"{_runs(vetoed)} failed too often and wait(s) for a person"
     return InShort(what, f"look at {logs[0] if logs else layout.log_dir}, cure the cause, and {unveto}")

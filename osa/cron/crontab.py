@@ -35,8 +35,8 @@ def fill_in(template: str, program: Path, config: Path, telescope: str) -> str:
     words = [str(program), "-c", str(config), "-t", telescope]
     # In a crontab, a per cent sign ends the command.
     command = shlex.join(words).replace("%", r"\%")
-    if "\n" in command:
-        raise OsaError(f"a path with a line break cannot stand in a crontab: {config}")
+    if "\n" in command or any("\\" in word for word in words):
+        raise OsaError(f"a path with a line break or a backslash cannot stand in a crontab: {command!a}")
     return template.replace(_PLACE, command)
 
 
@@ -59,23 +59,28 @@ def put_block(crontab: str, name: str, lines: str | None) -> str:
     """
     begin, end = _BEGIN.format(name=name), _END.format(name=name)
     kept, is_ours = [], False
-    for line in crontab.splitlines():
-        if line.strip() == begin and not is_ours:
-            is_ours = True
-        elif line.strip() == end and is_ours:
-            is_ours = False
+    for line in _lines(crontab):
+        if line in {begin, end}:
+            if is_ours == (line == begin):
+                raise OsaError(f"the crontab has {begin!r} and {end!r} not in turn: put that right by hand")
+            is_ours = line == begin
         elif not is_ours:
             kept.append(line)
     if is_ours:
         raise OsaError(f"the crontab has a line {begin!r} and none {end!r} after it: put that right by hand")
-    block = [] if lines is None else [begin, *lines.splitlines(), end]
+    block = [] if lines is None else [begin, *_lines(lines), end]
     return "".join(f"{line}\n" for line in [*kept, *block])
+
+
+def _lines(text: str) -> list[str]:
+    """Split as cron does: at line feeds alone."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def difference(before: str, after: str) -> list[str]:
     """Show what would change, as diff does; nothing where nothing would."""
     lines: Iterable[str] = unified_diff(
-        before.splitlines(), after.splitlines(), "the crontab as it is", "as it would be", lineterm="", n=1
+        _lines(before), _lines(after), "the crontab as it is", "as it would be", lineterm="", n=1
     )
     return list(lines)
 
@@ -92,10 +97,11 @@ def read_crontab() -> str:
     """
     done = _crontab("-l")
     if done.returncode == 0:
-        return done.stdout
-    if "no crontab for" in done.stderr:
+        return done.stdout.decode(errors="surrogateescape")
+    said = " ".join(done.stderr.decode(errors="replace").split())
+    if "no crontab for" in said:
         return ""
-    raise OsaError(f"the crontab cannot be read: {' '.join(done.stderr.split())}")
+    raise OsaError(f"the crontab cannot be read: {said}")
 
 
 def write_crontab(text: str) -> None:
@@ -110,16 +116,16 @@ def write_crontab(text: str) -> None:
     """
     done = _crontab("-", given=text)
     if done.returncode != 0:
-        raise OsaError(f"cron does not take the crontab: {' '.join(done.stderr.split())}")
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise OsaError(f"cron does not take the crontab: {said}")
 
 
-def _crontab(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def _crontab(*words: str, given: str = "") -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             ["crontab", *words],  # noqa: S607 - where it is depends on the system
-            input=given,
+            input=given.encode(errors="surrogateescape"),  # lines of the user stay as they are
             capture_output=True,
-            text=True,
             timeout=_SECONDS,
             check=False,
         )

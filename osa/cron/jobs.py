@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -81,7 +82,7 @@ class Job:
     def command_line(self) -> str:
         """The same for people, as they would type it."""
         words = [self.name, *(word for word in self.arguments if word not in _OPTIONS[self.name])]
-        return " ".join(words)
+        return shlex.join(words)
 
     @property
     def obstacle(self) -> str:
@@ -119,7 +120,8 @@ def nights_in_work(settings: Settings, clock: datetime) -> Iterator[Layout]:
         The time, UTC.
     """
     last = last_night(settings, clock)
-    for days in range(settings.cron.nights + 1):
+    since_last = (clock.date() - last.date).days
+    for days in range(max(settings.cron.nights, since_last) + 1):
         layout = Layout(settings, Night(clock.date() - days * _ONE_DAY))
         is_begun = layout.raw_dir.is_dir() or layout.night_summary.exists()
         if layout.night == last or is_begun:

@@ -16,12 +16,16 @@ __all__ = ["open_log"]
 
 _BYTES = 2_000_000
 _FILES = 10
+_LONGEST = 100_000
 
 
 class _Handler(logging.handlers.RotatingFileHandler):
     """Keeps what kept it from writing: the work goes on without a log, and that is said at the end."""
 
     fault = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record)[:_LONGEST]
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         self.fault = self.fault or str(sys.exc_info()[1])

@@ -20,6 +20,7 @@ from osa.errors import ExitCode
 __all__ = ["Outcome", "environment", "lock_of", "log_of", "run_job", "stuck_since"]
 
 _STUCK = timedelta(hours=6)
+_LONGEST = 10_000
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -101,9 +102,10 @@ def run_job(job: Job, logger: logging.Logger) -> Outcome:
     """Run a job and log what it says; its lock is held."""
     settings = job.layout.settings
     began, started = datetime.now(UTC), time.monotonic()
-    night = "" if job.night is None else f" {job.night}:"
-    logger.info("%s begin: %s", night.strip() or "-", " ".join([job.name, *job.arguments]))
-    process = subprocess.Popen(
+    night = "-" if job.night is None else f"{job.night}:"
+    logger.info("%s begin: %s", night, " ".join([job.name, *job.arguments]))
+    last: deque[str] = deque(maxlen=1)
+    with subprocess.Popen(
         # -P: the working folder is no place to import from.
         [sys.executable, "-P", "-m", f"osa.cli.{job.name}", *job.arguments],
         stdin=subprocess.DEVNULL,
@@ -113,22 +115,20 @@ def run_job(job: Job, logger: logging.Logger) -> Outcome:
         text=True,
         encoding="utf-8",
         errors="backslashreplace",
-    )
-    last: deque[str] = deque(maxlen=1)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said = "".join(c if c.isprintable() else " " for c in line.rstrip("\n"))
-            logger.info("%s %s", night.strip() or "-", said)
-            if said.strip():
-                last.append(said.strip())
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = "".join(c if c.isprintable() else " " for c in line.rstrip("\n")[:_LONGEST])
+                logger.info("%s %s", night, said)
+                if said.strip():
+                    last.append(said.strip())
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            raise
     outcome = Outcome(job, code, last[0] if last else "", began)
-    logger.info("%s %s after %.0f s", night.strip() or "-", outcome.ended, time.monotonic() - started)
+    logger.info("%s %s after %.0f s", night, outcome.ended, time.monotonic() - started)
     return outcome
 
 

@@ -20,6 +20,7 @@ from osa.system.mail import send_mail
 __all__ = ["Notebook", "Trouble", "is_news", "stuck", "trouble_of"]
 
 _ONE_DAY = timedelta(days=1)
+_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Trouble:
     @property
     def text(self) -> str:
         """The mail."""
-        return f"{self.what}.\nTo do: {self.todo}.\n"
+        text = f"{self.what}.\nTo do: {self.todo}.\n"
+        return text.encode(errors="backslashreplace").decode()
 
 
 def trouble_of(outcome: Outcome, clock: datetime) -> Trouble | None:
@@ -71,6 +73,7 @@ def trouble_of(outcome: Outcome, clock: datetime) -> Trouble | None:
     if job.is_fine(code) and not is_overdue:
         return None
     last_line = outcome.last_line.removeprefix(f"{job.name}: ").rstrip(".")
+    last_line = last_line if len(last_line) <= _LONGEST else f"{last_line[:_LONGEST]} …"
     said = f": {last_line}" if last_line else ""
     what = f"{job.name}{of_night} {outcome.ended}{said}"
     log = log_of(layout.settings, job.name)
@@ -177,12 +180,12 @@ def is_news(text: str, folder: Path, clock: datetime) -> bool:
         if clock - datetime.fromtimestamp(path.stat().st_mtime, UTC) < _ONE_DAY:
             return False
     with suppress(OSError):  # then it is said again
-        write_text(path, text)
+        write_text(path, ascii(text))
     return True
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _is_newer(path: Path, when: datetime) -> bool:

@@ -131,7 +131,8 @@ def judge_arrival(
         which = f"{last.path.name} at {when:%H:%M} UTC"
         why = f"{len(changing)} raw file(s) changed less than {minutes} ago, {which}"
     elif unfinished:
-        why = f"{len(unfinished)} file(s) are being copied, or were not copied to their end: {unfinished[0]}"
+        name = "".join(c if c.isprintable() else "?" for c in unfinished[0])
+        why = f"{len(unfinished)} file(s) are being copied, or were not copied to their end: {name}"
     elif quiet and folder_changed_ns > since:
         why = f"files appeared in the raw folder less than {minutes} ago"
     elif clock < due:

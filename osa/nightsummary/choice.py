@@ -17,6 +17,9 @@ SERVES = "it served when the first task of the night was submitted"
 
 NO_RUNS_LEFT_OUT: Mapping[int, str] = MappingProxyType({})
 
+_NUMBERS = 100
+"""Run numbers before the first DATA run that are looked at: a night has fewer."""
+
 _NOUNS = {RunType.DRS4: "DRS4 run", RunType.CALIBRATION: "calibration run"}
 
 
@@ -79,7 +82,8 @@ class _Night:
         """Name the runs before another that have no type yet, or of which nothing has come."""
         known = {entry.run for entry in self.runs}
         errors = {entry.run for entry in self.runs if entry.type is RunType.UNPROCESSED}
-        numbers = {*(set(range(min(known), first.run)) - known), *errors}
+        begin = max(min(known), first.run - _NUMBERS)
+        numbers = {*(set(range(begin, first.run)) - known), *errors}
         return sorted(run for run in numbers if run < first.run and run not in self.left_out)
 
     def of_type(self, kind: RunType) -> list[RunEntry]:

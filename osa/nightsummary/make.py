@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 
 from osa.errors import InputError
@@ -41,7 +41,12 @@ class Summaries:
         """Take the usual places, or those beside a file that was asked for."""
         if output is None:
             return cls(layout.night_summary, layout.run_summary, layout.night_survey)
-        return cls(output, output.with_name(layout.run_summary.name), output.with_suffix(".json"))
+        places = cls(output, output.with_name(layout.run_summary.name), output.with_suffix(".json"))
+        if output in {places.run_summary, places.survey}:
+            raise InputError(
+                f"--output {output}: that is where the {output.suffix} file beside it goes; name a .txt"
+            )
+        return places
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def _with_start(survey: RunSurvey, files: Iterable[RawFile]) -> RunSurvey:
     """Give a run of which nothing can be read the time of its first file."""
     if survey.start is not None:
         return survey
-    first = min(file.changed_ns for file in files)
+    first = min(file.written_ns for file in files)
     start = datetime.fromtimestamp(first // 1_000_000_000, UTC)
     return replace(survey, start=start, faults=(*survey.faults, "its start is the time of its file"))
 
@@ -232,6 +237,10 @@ def _content(path: Path) -> bytes | None:
 
 
 def _put_aside(path: Path, clock: datetime) -> Path:
-    aside = path.with_name(f"{path.name}.until.{clock:%Y%m%dT%H%M%S}")
+    name = f"{path.name}.until.{clock:%Y%m%dT%H%M%S}"
+    for number in count(1):
+        aside = path.with_name(name if number == 1 else f"{name}.{number}")
+        if not aside.exists():
+            break
     os.replace(path, aside)
     return aside

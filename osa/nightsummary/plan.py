@@ -79,7 +79,10 @@ def plan_night(
         has_drive_log=layout.drive_log.exists(),
         why_errors=why_errors(layout.night_survey),
     )
-    return replace(plan, remarks=(*plan.remarks, *_forbidden(layout, plan)))
+    known = {entry.run for entry in runs}
+    strange = [run_tag(run) for run in override.types if run not in known]
+    said = [f"{layout.override.name} has types of runs that the night does not have: {', '.join(strange)}"]
+    return replace(plan, remarks=(*plan.remarks, *(said if strange else ()), *_forbidden(layout, plan)))
 
 
 def preview_choice(layout: Layout, runs: NightRuns, files: Iterable[RawFile]) -> CalibrationChoice:

@@ -38,6 +38,8 @@ class RawFile:
     changed_ns : int
         When it changed last, ns since 1970: its content, or (copies can be given the time of what they are
         copied from) name, owner or times.
+    written_ns : int
+        When its content was written, as far as the file system knows.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class RawFile:
     stream: int
     size: int
     changed_ns: int
+    written_ns: int = 0
 
     @property
     def is_usable(self) -> bool:
@@ -72,7 +75,8 @@ def find_raw_files(layout: Layout) -> tuple[RawFile, ...]:
                     run, subrun, stream = (int(match[name]) for name in ("run", "subrun", "stream"))
                     path = Path(entry.path)
                     changed = max(status.st_mtime_ns, status.st_ctime_ns)
-                    found.append(RawFile(path, run, subrun, stream, status.st_size, changed))
+                    size, written = status.st_size, status.st_mtime_ns
+                    found.append(RawFile(path, run, subrun, stream, size, changed, written))
     except FileNotFoundError:
         return ()
     except OSError as error:

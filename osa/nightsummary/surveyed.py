@@ -81,7 +81,7 @@ def read_surveyed(path: Path) -> Surveyed:
         document = json.loads(path.read_bytes())
     except FileNotFoundError:
         return Surveyed()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}): {_REMEDY}") from None
     try:
         if document["format"] != _FORMAT:
@@ -93,7 +93,7 @@ def read_surveyed(path: Path) -> Surveyed:
         }
         written = {str(name): tuple(map(str, hashes)) for name, hashes in document["written"].items()}
         return Surveyed(MappingProxyType(runs), MappingProxyType(written))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error!r}): {_REMEDY}") from None
 
 

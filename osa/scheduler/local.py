@@ -271,7 +271,8 @@ def start_detached(store: LocalStore, night: str, capacity: Capacity) -> int:
     arguments = [str(store.path.parent), night, str(capacity.cores), str(capacity.memory)]
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "osa.scheduler.local", *arguments],
+            # -P: the working folder is no place to import from.
+            [sys.executable, "-P", "-m", "osa.scheduler.local", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 from osa.survey.run import RunSurvey, from_json
 from osa.survey.tagging import RunLabel, Tag
@@ -52,7 +53,7 @@ def look_into_runs(
         return found
     on_done(0, len(runs))
     with TemporaryDirectory(prefix="nightsummary-") as folder, Workshop(_PRELOAD) as workshop:
-        looker = _Looker(workshop, Path(folder))
+        looker = _Looker(workshop, Path(folder), Event())
         with ThreadPoolExecutor(at_once) as pool:
             try:
                 waiting = {pool.submit(looker.look, run, files): run for run, files in runs.items()}
@@ -60,6 +61,7 @@ def look_into_runs(
                     found[waiting[future]] = future.result()
                     on_done(len(found), len(runs))
             except BaseException:
+                looker.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 workshop.stop()
                 raise
@@ -70,12 +72,15 @@ def look_into_runs(
 class _Looker:
     workshop: Workshop
     folder: Path
+    stopped: Event
 
     def look(self, run: int, files: Files) -> RunSurvey:
         """Look into a run; files that bring down who reads them are passed over."""
-        subruns, left = tuple(sorted(files)), dict(files)
-        faults: list[str] = []
+        subruns, left, fault = tuple(sorted(files)), dict(files), "it was not looked into"
+        faults = [] if 0 in files else ["no raw file of its first sub-run"]
         for number in range(_TRIES):
+            if self.stopped.is_set():
+                break
             found, fault = self._try(run, left, f"{run}.{number}")
             if found is not None:
                 return replace(found, subruns=subruns, faults=(*faults, *found.faults))

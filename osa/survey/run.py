@@ -116,6 +116,14 @@ def from_json(written: Mapping[str, Any]) -> RunSurvey:
         sampled=tuple((int(subrun), int(events)) for subrun, events in written["sampled"]),
         data_format=str(written["data_format"]),
         evb_preprocessing=int(written["evb_preprocessing"]),
-        reference=None if reference is None else ClockReference(**reference),
+        reference=None if reference is None else _reference(reference),
         faults=tuple(map(str, written["faults"])),
     )
+
+
+def _reference(written: Mapping[str, Any]) -> ClockReference:
+    may_be_none = {"ucts_ns", "tib_ns"}
+    values = {
+        name: None if value is None and name in may_be_none else int(value) for name, value in written.items()
+    }
+    return ClockReference(**values)  # type: ignore[arg-type] # a name that is not one of ours is a TypeError

@@ -72,12 +72,17 @@ class _Head:
     data_format: str = "-"
     evb_preprocessing: int = 0
     reference: ClockReference | None = None
+    lacks_modules: bool = False
 
     @classmethod
     def of(cls, subrun: int, raw: RawSubrun) -> _Head:
         reference = None
-        if not raw.is_r1:
-            first = raw.first_event()
+        try:
+            first = None if raw.is_r1 else raw.first_event()
+            lacks_modules = False
+        except IndexError:  # no module was read out
+            first, lacks_modules = None, True
+        if first is not None:
             reference = ClockReference(
                 subrun=subrun,
                 event_id=first.event_id,
@@ -89,10 +94,12 @@ class _Head:
                 tib_ns=first.tib_ns,
             )
         start = datetime.fromtimestamp(raw.start, UTC)
-        return cls(start, raw.data_format, raw.evb_preprocessing, reference)
+        return cls(start, raw.data_format, raw.evb_preprocessing, reference, lacks_modules)
 
     def remarks(self) -> list[str]:
         """Tell what is unusual about the reference of the clocks."""
+        if self.lacks_modules:
+            return ["the clocks have no reference: no module was read out at the first event that is there"]
         if self.reference is None or self.reference.is_first:
             return []
         which = f"event {self.reference.event_id} (sub-run {self.reference.subrun})"
@@ -140,6 +147,8 @@ class _Look:
         Where no calibration events are interleaved at first, a DATA run begins like a DRS4 run.
         """
         there = [subrun for subrun in self.subruns if subrun not in self._faults]
+        if not there:
+            return
         chosen = sorted({there[place] for place in (0, len(there) // 2, -1)})
         blocks = _AT_ONCE // _BLOCK // len(chosen)
 
@@ -154,8 +163,6 @@ class _Look:
     def described_faults(self) -> list[str]:
         """Tell which files cannot be read, the first few of many."""
         lines = [f"sub-run {subrun}: {fault}" for subrun, fault in self._faults.items()]
-        if 0 not in self.subruns:
-            lines.insert(0, "no raw file of its first sub-run")
         more = len(lines) - _MOST_FAULTS
         return lines if more <= 0 else [*lines[:_MOST_FAULTS], f"… and {more} more"]
 

@@ -77,6 +77,7 @@ class Workshop:
         self._lock = Lock()
         self._server: _Server | None = None
         self._live: set[int] = set()
+        self._stopped = False
 
     def __enter__(self) -> Workshop:
         self._server = _Server(self._preload)
@@ -94,7 +95,8 @@ class Workshop:
         return time.monotonic() - started
 
     def stop(self) -> None:
-        """End the calls that other threads are waiting for."""
+        """End the calls that other threads are waiting for, and those that they are about to make."""
+        self._stopped = True
         for process in list(self._live):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGTERM)
@@ -163,6 +165,8 @@ class Workshop:
                 process = _read(replies).get("process", 0)
                 if process:
                     self._live.add(process)
+                    if self._stopped:
+                        _end(process)
                     return _read(replies)
             return {}
         except BaseException:

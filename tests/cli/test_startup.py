@@ -17,6 +17,10 @@ COMMANDS = (
     "provprocess",
     "provquery",
     "simulatenight",
+    "nightsummary",
+    "osacron",
+    "statuspage",
+    "nightclean",
 )
 HEAVY = (
     "lstchain",
@@ -31,6 +35,9 @@ HEAVY = (
     "prov",
     "pydot",
     "sqlalchemy",
+    "protozfits",
+    "scipy",
+    "jinja2",
 )
 LIST_MODULES = """
 import sys

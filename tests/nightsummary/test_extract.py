@@ -287,3 +287,27 @@ def test_own_runs_that_are_asked_for_are_not_asked_where_another_serves(night: t
 def test_data_without_raw_files_is_blocked_under_any_calibration(night: tuple[RunEntry, ...]) -> None:
     result = plan(night, borrowed=OTHER, raw_subruns=all_there(night) | {1874: ()})
     assert [s.blocked for s in result.sequences] == [f"no raw files in {RAW}", None]
+
+
+# ------------------------------------------------------------------------- why a run is an error
+
+
+def test_reasons_of_errors_are_told(night: tuple[RunEntry, ...]) -> None:
+    why = {1876: "12.0% pedestal: neither", 1874: "it was taken for an error, and is none", 1999: "nothing"}
+    assert (
+        skipped(plan(night, why_errors=why))[1876] == "type ERROR is not processed: 12.0% pedestal: neither"
+    )
+    assert skipped(plan(night, why_errors={1875: "another"}))[1876] == "type ERROR is not processed"
+
+
+def test_reason_is_only_for_errors(night: tuple[RunEntry, ...], run_entry: Make) -> None:
+    """An edited summary may have other types than were found."""
+    moon = run_entry(1877, "MOON", 80, 1)
+    result = plan((*night, moon), why_errors={1877: "12.0% pedestal", 1873: "too few events"})
+    assert skipped(result)[1877] == "type MOON is not processed"
+    assert result.choice.calibration_run == 1873
+
+
+def test_error_that_is_left_out_has_the_reason_of_who_leaves_it_out(night: tuple[RunEntry, ...]) -> None:
+    result = plan(night, why_errors={1876: "too few events"}, left_out={1876: "lid was closed"})
+    assert skipped(result)[1876] == "left out: lid was closed"

@@ -145,11 +145,51 @@ REASONS = (
         calibration_run=st.none() | RUNS,
         left_out=st.dictionaries(RUNS, REASONS, max_size=4),
         left_out_subruns=st.dictionaries(st.tuples(RUNS, st.integers(0, 9999)), REASONS, max_size=4),
+        types=st.dictionaries(RUNS, st.sampled_from(["DRS4", "CALI", "DATA", "ERROR"]), max_size=4),
     )
 )
 def test_what_is_written_can_be_read(override: Override) -> None:
     assert parse_override(format_override(override), PATH) == override
     assert parse_override("# a head\n" + format_override(override), PATH) == override
+
+
+# --------------------------------------------------------------------------------- types
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[types]\n01875 = DATA\n1876=ERROR\n[leave out]\n1877 = dark\n",
+        "[leave out]\n1877 = dark\n[ TYPES ]\n01875 = DATA\n1876 = ERROR\n",
+        "[types]\n1875 = DATA\n[leave out]\n1877 = dark\n[types]\n1876 = ERROR\n",
+    ],
+)
+def test_reads_types_in_any_order(text: str) -> None:
+    override = parse_override(text, PATH)
+    assert (override.types, override.left_out) == ({1875: "DATA", 1876: "ERROR"}, {1877: "dark"})
+
+
+def test_run_may_have_a_type_and_be_left_out() -> None:
+    override = parse_override("[types]\n1875 = DATA\n[leave out]\n1875 = dark\n", PATH)
+    assert (override.types, override.left_out) == ({1875: "DATA"}, {1875: "dark"})
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("1875 = PEDCALIB", "'1875': 'PEDCALIB'; expected DRS4, CALI, DATA or ERROR"),
+        ("1875 =", "'1875': ''; expected DRS4"),
+        ("1875", "'1875': expected key = value"),
+        ("1875.0003 = DATA", "'1875.0003': expected a run number such as 01875"),
+        ("0 = DATA", "'0': expected a run number"),
+        ("drs4_run = 1872", "'drs4_run': expected a run number"),
+        ("1875 = DATA # on shift", "'1875': 'DATA # on shift'; expected"),
+    ],
+)
+def test_faults_of_types(line: str, fault: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_override(f"[types]\n{line}\n", PATH)
+    assert f"{PATH}:2: {fault}" in str(caught.value)
 
 
 @pytest.mark.parametrize("rule", KNOWN)

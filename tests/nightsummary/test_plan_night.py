@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -14,6 +15,9 @@ from osa.model.night import Night
 from osa.model.sequence import BorrowedCalibration
 from osa.nightsummary.borrowed import write_borrowed
 from osa.nightsummary.plan import keep_choice, plan_night
+from osa.nightsummary.surveyed import Surveyed, write_surveyed
+from osa.survey.run import RunSurvey
+from osa.survey.tagging import RunLabel, Tag
 
 NIGHT = """\
 01870    1 DRS4  2020-01-27 19:31:44 nan nan nan nan nan nan
@@ -167,3 +171,56 @@ def test_note_that_does_not_tell_stops_the_plan(layout: Layout) -> None:
     layout.borrowed_calibration.write_text("{", "utf-8")
     with pytest.raises(InputError, match=f"{layout.borrowed_calibration.name} does not tell"):
         plan_night(layout)
+
+
+# ------------------------------------------------------------------- types, and reasons of errors
+
+
+def write_reason(layout: Layout, *runs: int) -> None:
+    """Write what nightsummary found: each of these runs is an error."""
+    tag = Tag(RunLabel.ERROR, reason="12.0% pedestal: neither")
+    surveys = {run: ("", RunSurvey(run, (0,), tag)) for run in runs}
+    clock = datetime(2020, 1, 28, tzinfo=UTC)
+    write_surveyed(layout.night_survey, Surveyed(surveys), night="2020-01-27", clock=clock)
+
+
+def test_types_of_the_operator_go_before_those_of_the_summary(layout: Layout) -> None:
+    fill(layout, "[types]\n1876 = DATA\n1875 = ERROR\n1873 = ERROR\n1877 = CALI\n1871 = CALI\n")
+    write_reason(layout, 1876)
+    plan = plan_night(layout)
+    assert [s.run for s in plan.sequences] == [1872, 1874, 1876]
+    assert (plan.choice.drs4_run, plan.choice.calibration_run) == (1870, 1872)
+    reasons = {run.run: run.reason for run in plan.skipped}
+    assert reasons[1875] == reasons[1873] == "type ERROR is not processed"
+    assert layout.night_summary.read_text("ascii") == NIGHT
+
+
+def test_run_that_is_asked_for_needs_the_type_that_the_operator_says(layout: Layout) -> None:
+    fill(layout, "drs4_run = 1876\n[types]\n1876 = DRS4\n")
+    assert plan_night(layout).choice.drs4_run == 1876
+    layout.override.write_text("drs4_run = 1870\n[types]\n1870 = DATA\n", "utf-8")
+    with pytest.raises(InputError, match="is of type DATA there"):
+        plan_night(layout)
+
+
+def test_type_of_a_run_that_the_night_does_not_have_is_told(layout: Layout) -> None:
+    """As with runs that are to be left out: it is a typing error."""
+    plan = plan_night(fill(layout, "[types]\n01999 = DATA\n"))
+    assert any("01999" in line for line in (*plan.remarks, *plan.choice.explanation))
+
+
+def test_why_runs_are_errors_is_told(layout: Layout) -> None:
+    fill(layout)
+    write_reason(layout, 1876, 1875)
+    plan = plan_night(layout)
+    reasons = {run.run: run.reason for run in plan.skipped}
+    assert reasons[1876] == "type ERROR is not processed: 12.0% pedestal: neither"
+    assert [s.run for s in plan.data] == [1874, 1875]  # somebody has edited the summary
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"[" * 200_000, b"\xff"])
+def test_reasons_that_cannot_be_read_do_not_stop_the_plan(layout: Layout, content: bytes) -> None:
+    fill(layout)
+    layout.night_survey.write_bytes(content)
+    reasons = {run.run: run.reason for run in plan_night(layout).skipped}
+    assert reasons[1876] == "type ERROR is not processed"

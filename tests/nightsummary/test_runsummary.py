@@ -17,7 +17,7 @@ from osa.nightsummary.nightsummary import format_night_summary
 from osa.nightsummary.runsummary import format_run_summary
 from osa.survey.run import ClockReference, RunSurvey
 from osa.survey.tagging import RunLabel, Tag
-from tests.survey.conftest import DRS4, START, mixed, write_raw
+from tests.survey.conftest import DRS4, START, event, mixed, write_raw
 
 NIGHT = date(2020, 1, 27)
 REFERENCE = ClockReference(
@@ -197,8 +197,6 @@ def test_summaries_are_those_of_the_simulation(tmp_path: Path, data_format: str)
                 first_id=first_id,
                 start=plan.start,
             )
-        from tests.survey.conftest import event
-
         firsts[plan.run] = event(1, kinds[plan.kind][0], plan.start)
         surveys.append(survey_run(plan.run, paths))
     night = NightPlan(NIGHT, tuple(plans), data_format=DataFormat(data_format))

@@ -1,4 +1,4 @@
-"""What was found before: kept, recalled, and never believed where it cannot be read."""
+"""What was found before: kept, recalled, and refused where it cannot be read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from osa.errors import InputError
 from osa.nightsummary.raw import RawFile
 from osa.nightsummary.surveyed import (
     Surveyed,
@@ -41,7 +43,9 @@ DATA = RunSurvey(
     faults=("sub-run 2: it cannot be read: no \u201cSIMPLE\u201d card",),
 )
 ERROR = RunSurvey(1875, (), Tag(RunLabel.ERROR, reason="no event can be read"))
-SURVEYED = Surveyed({1875: ("b" * 64, ERROR), 1874: ("a" * 64, DATA)}, {"NightSummary_20200127.txt": ("c", "d")})
+SURVEYED = Surveyed(
+    {1875: ("b" * 64, ERROR), 1874: ("a" * 64, DATA)}, {"NightSummary_20200127.txt": ("c", "d")}
+)
 
 
 def write(path: Path, surveyed: Surveyed = SURVEYED) -> Path:
@@ -62,6 +66,11 @@ def test_file_tells_people_what_it_is(tmp_path: Path) -> None:
     document = json.loads(write(tmp_path / "survey.json").read_text("utf-8"))
     assert (document["night"], document["when"]) == ("2020-01-27", "2020-01-28T08:30:00+00:00")
     assert [each["survey"]["run"] for each in document["runs"]] == [1874, 1875]
+
+
+def test_errors_are_not_recalled() -> None:
+    """It may have been the file system's."""
+    assert SURVEYED.recall(1875, "b" * 64) is None
 
 
 def test_recall_is_for_the_same_files_only() -> None:
@@ -112,40 +121,69 @@ def test_reasons_of_errors(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------- damage
 
 
-def test_missing_file_and_folder_know_nothing(tmp_path: Path) -> None:
+def refused(path: Path) -> str:
+    """Give the reason why it is not read; that stops no planning."""
+    with pytest.raises(InputError, match="--overwrite, which keeps the summaries that are there") as caught:
+        read_surveyed(path)
+    assert str(path) in str(caught.value) and str(caught.value).isprintable()
+    assert why_errors(path) == {}
+    return str(caught.value)
+
+
+def test_missing_file_knows_nothing(tmp_path: Path) -> None:
     assert read_surveyed(tmp_path / "none.json") == Surveyed()
-    assert read_surveyed(tmp_path) == Surveyed()
+
+
+def test_folder_is_no_survey(tmp_path: Path) -> None:
+    assert "cannot be read" in refused(tmp_path)
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b"3", b'"text"', b"{}", b'{"format": 1}', b"\xff\xfe\x00", b"\0" * 500],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b'"text"',
+        b"{}",
+        b'{"format": 1}',
+        b'{"format": 1, "runs": 3, "written": {}}',
+        b'{"format": 1, "runs": [], "written": 3}',
+        b"[" * 200_000,
+        b"\xff\xfe\x00",
+        b"\0" * 500,
+    ],
 )
-def test_what_is_no_survey_knows_nothing(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_survey_is_refused(tmp_path: Path, content: bytes) -> None:
+    """What we wrote could not be told from what others did."""
     path = tmp_path / "survey.json"
     path.write_bytes(content)
-    assert read_surveyed(path) == Surveyed()
+    refused(path)
 
 
-def test_file_that_is_cut_short_knows_nothing(tmp_path: Path) -> None:
+def test_file_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "survey.json")
     content = path.read_bytes().rstrip()
     for end in range(0, len(content), 7):
         path.write_bytes(content[:end])
-        assert read_surveyed(path) == Surveyed()
+        refused(path)
 
 
 @pytest.mark.parametrize("other", [0, 2, "1", None])
-def test_other_format_knows_nothing(tmp_path: Path, other: object) -> None:
+def test_other_format_is_refused(tmp_path: Path, other: object) -> None:
     path = write(tmp_path / "survey.json")
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"format": other}), "utf-8")
-    assert read_surveyed(path) == Surveyed()
+    assert "was written by another version" in refused(path)
 
 
 def places(value: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Name all values in a document."""
     yield here
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, child in children:
         yield from places(child, (*here, key))
 
@@ -173,15 +211,42 @@ STRANGE = st.one_of(
 )
 
 
-@given(st.data())
+@given(data=st.data())
 def test_strange_values_do_no_harm(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whatever is in it, it is read, or nothing of it is believed."""
+    """Whatever is in it, it is read or refused."""
     path = write(tmp_path_factory.getbasetemp() / "strange.json")
     document = json.loads(path.read_text("utf-8"))
     place = data.draw(st.sampled_from(list(places(document))))
     path.write_text(json.dumps(with_other(document, place, data.draw(STRANGE))), "utf-8")
-    assert isinstance(read_surveyed(path), Surveyed)
+    with suppress(InputError):
+        read_surveyed(path)
     why_errors(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "other"),
+    [
+        (("run",), float("inf")),
+        (("subruns", 0), float("inf")),
+        (("sampled", 0, 1), None),
+        (("counts", "physics"), "many"),
+        (("counts", "muons"), 3),
+        (("tag", "label"), "MOON"),
+        (("tag", "reason"), "DATA has none"),
+        (("start",), 5),
+        (("start",), "yesterday"),
+        (("reference", "ucts_ns"), "noon"),
+        (("reference", "module_id"), None),
+        (("reference", "colour"), 1),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(tmp_path: Path, place: tuple[Any, ...], other: object) -> None:
+    """Believed, they would stop the command each time it is run."""
+    path = write(tmp_path / "survey.json")
+    document = json.loads(path.read_text("utf-8"))
+    changed = with_other(document, ("runs", 0, "survey", *place), other)
+    path.write_text(json.dumps(changed), "utf-8")
+    refused(path)
 
 
 def test_killed_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
