@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,7 +40,10 @@ def page_of(settings: Settings) -> Path:
 @pytest.fixture
 def last_night(planned: Layout) -> Layout:
     """The night of the examples, as if it were the last one, and all of it had come."""
-    layout = Layout(planned.settings, current(planned.settings))
+    config = planned.settings.path
+    config.write_text(re.sub(r"(?m)^end_flag =.*$", "end_flag = all", config.read_text("utf-8")), "utf-8")
+    settings = load_settings(config, "LST1")
+    layout = Layout(settings, current(settings))
     planned.night_summary.rename(layout.night_summary)
     planned.raw_dir.rename(layout.raw_dir)
     assert layout.end_flag is not None
