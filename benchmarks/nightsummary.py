@@ -21,6 +21,7 @@ from benchmarks.common import NIGHT, WORK, Usage, command, make_night, print_tab
 _FIRST = 3000
 _EVENTS = 600
 _LSTCHAIN_RUNS = 4
+_CALIBRATION_SUBRUNS = 5
 
 
 def make_raw_night(runs: int, subruns: int) -> Path:
@@ -45,7 +46,7 @@ def make_raw_night(runs: int, subruns: int) -> Path:
     for run in range(runs):
         # As in a night: the first two calibrate, all others are DATA.
         original = originals[min(run, len(originals) - 1)]
-        for subrun in range(subruns):
+        for subrun in range(subruns if run >= len(originals) - 1 else _CALIBRATION_SUBRUNS):
             os.link(original, raw / f"LST-1.1.Run{_FIRST + run:05d}.{subrun:04d}.fits.fz")
     (raw / "end_of_night").touch()
     text = source.settings.path.read_text("utf-8")

@@ -4,6 +4,7 @@ from benchmarks import (
     closing,
     large_night,
     makespan,
+    nightsummary,
     provenance,
     provenance_index,
     startup,
@@ -11,6 +12,6 @@ from benchmarks import (
 )
 
 if __name__ == "__main__":
-    for module in (task, makespan, startup, large_night, closing, provenance, provenance_index):
+    for module in (task, makespan, startup, large_night, nightsummary, closing, provenance, provenance_index):
         print(f"\n== {module.__name__}")
         module.main()

@@ -20,7 +20,7 @@ from osa.cli.common import (
     read_settings,
     run_command,
 )
-from osa.errors import ExitCode
+from osa.errors import ExitCode, NightNotCompleteError
 
 if TYPE_CHECKING:
     from osa.cleaning.clean import Look
@@ -71,25 +71,32 @@ def _command(arguments: argparse.Namespace) -> ExitCode:
     for look in looks:
         if not look.is_closed and not look.faults and (arguments.verbose or night is not None):
             note(f"{look.layout.title} is not closed: nothing of it is touched")
-    is_sound = _tell_faults((look.faults for look in looks if look not in todo), arguments)
+    told = _tell_faults((look.faults for look in looks if look not in todo), arguments)
     if not todo:
-        print("nothing to put away")
-        return ExitCode.DONE if is_sound else ExitCode.NOT_COMPLETE
+        print("nothing to put away", flush=True)
+        return _end(told)
     from osa.scheduler.select import select_scheduler
 
     scheduler = select_scheduler(settings, None, warn=note)
     if arguments.simulate:
-        return _simulate(todo, scheduler, arguments, is_sound=is_sound)
+        return _simulate(todo, scheduler, arguments, told)
     if sys.stdin.isatty() and not arguments.yes:
         for look in todo:
             _tell(look, arguments)
     if not may(arguments, f"Clean {_count(len(todo), 'night')}?"):
         return ExitCode.NOT_COMPLETE
-    return _clean(todo, scheduler, arguments, is_sound=is_sound)
+    return _clean(todo, scheduler, arguments, told)
+
+
+def _end(told: Sequence[str], code: ExitCode = ExitCode.DONE) -> ExitCode:
+    """End with a code; where something could not be done, with the first of that: last lines are mailed."""
+    if told:
+        raise NightNotCompleteError(f"not all could be put away: {told[0]}")
+    return code
 
 
 def _simulate(
-    todo: Iterable[Look], scheduler: Scheduler, arguments: argparse.Namespace, *, is_sound: bool
+    todo: Iterable[Look], scheduler: Scheduler, arguments: argparse.Namespace, told: list[str]
 ) -> ExitCode:
     from osa.cleaning.clean import add_tallies
     from osa.cleaning.idle import what_is_alive
@@ -102,14 +109,14 @@ def _simulate(
             continue
         idle.append(look)
         _tell(look, arguments)
-        is_sound = _tell_faults([look.faults], arguments) and is_sound
+        told += _tell_faults([look.faults], arguments)
     if len(idle) > 1:
         print(f"in all: {_would(add_tallies(item for look in idle for item in look.tallies.items()))}")
-    return ExitCode.DONE if is_sound else ExitCode.NOT_COMPLETE
+    return _end(told)
 
 
 def _clean(
-    todo: Iterable[Look], scheduler: Scheduler, arguments: argparse.Namespace, *, is_sound: bool
+    todo: Iterable[Look], scheduler: Scheduler, arguments: argparse.Namespace, told: list[str]
 ) -> ExitCode:
     from osa.cleaning.clean import clean_night
     from osa.cli.progress import StageBar
@@ -124,10 +131,8 @@ def _clean(
             note(f"{look.layout.night}: left alone: {cleaned.left_alone}")
         else:
             print(f"{look.layout.night}: {_was(cleaned.tallies)}", flush=True)
-        is_sound = _tell_faults([cleaned.faults], arguments) and is_sound
-    if not is_sound:
-        return ExitCode.NOT_COMPLETE
-    return ExitCode.NOT_YET if was_left else ExitCode.DONE
+        told += _tell_faults([cleaned.faults], arguments)
+    return _end(told, ExitCode.NOT_YET if was_left else ExitCode.DONE)
 
 
 def _tell(look: Look, arguments: argparse.Namespace) -> None:
@@ -139,17 +144,17 @@ def _tell(look: Look, arguments: argparse.Namespace) -> None:
             print(f"  {path}: {files}, {human_size(leftover.tally.size)}")
 
 
-def _tell_faults(nights: Iterable[Sequence[str]], arguments: argparse.Namespace) -> bool:
-    """Name what could not be done; gives whether there is nothing of that kind."""
-    is_sound = True
+def _tell_faults(nights: Iterable[Sequence[str]], arguments: argparse.Namespace) -> list[str]:
+    """Name what could not be done, and give it back."""
+    told: list[str] = []
     for faults in nights:
         listed = faults if arguments.verbose else faults[:_LISTED]
         for fault in listed:
             note(fault)
         if len(faults) > len(listed):
             note(f"… and {len(faults) - len(listed)} more (-v names all)")
-        is_sound = is_sound and not faults
-    return is_sound
+        told += faults
+    return told
 
 
 def _would(tallies: Mapping[Kind, Tally]) -> str:

@@ -201,12 +201,13 @@ def _look_whether_it_hangs(settings: Settings, job: JobName) -> None:
 
 def _change_crontab(settings: Settings, arguments: argparse.Namespace) -> ExitCode:
     """Show what the crontab would get or lose, ask, and do it."""
-    import getpass
+    import os
+    import pwd
     from importlib.resources import files
 
     from osa.cron.crontab import difference, fill_in, put_block, read_crontab, write_crontab
 
-    user = getpass.getuser()
+    user = pwd.getpwuid(os.getuid()).pw_name
     if user != settings.cron.user:
         note(f"this is the crontab of {user}; it is meant for {settings.cron.user} ([CRON] user)")
     if settings.alarm.recipient is None and arguments.install:

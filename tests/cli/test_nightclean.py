@@ -39,6 +39,8 @@ for power in (1, 2):
     ctypes.CDLL(None).prctl(24, power, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
+LAST = "nightclean: not all could be put away: "
+"""How the last line begins: cron mails it."""
 
 
 @pytest.fixture
@@ -251,7 +253,8 @@ def test_linked_night_is_passed_over_and_named_where_it_is_asked_for(
     assert not later.scratch_dir.exists()
     capsys.readouterr()
     assert nightclean(left, "-d", "2020_01_27") == 1
-    assert capsys.readouterr().err == f"cannot look at {folder}: a symbolic link, or no folder\n"
+    fault = f"cannot look at {folder}: a symbolic link, or no folder\n"
+    assert capsys.readouterr().err == f"{fault}{LAST}{fault}"
     assert snapshot(tmp_path / "elsewhere") == before
 
 
@@ -266,8 +269,9 @@ def test_many_faults_are_told_in_short(
     monkeypatch.setattr(os, "unlink", refuse)
     assert nightclean(left) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 21
-    assert lines[-1].endswith("more (-v names all)")
+    assert len(lines) == 22
+    assert lines[-2].endswith("more (-v names all)")
+    assert lines[-1] == f"{LAST}{lines[0]}"
     assert nightclean(left, "-v") == 1
     assert f"cannot remove {left.scratch_dir}/many/29: Permission denied" in capsys.readouterr().err
 
@@ -320,8 +324,9 @@ def test_folder_that_may_not_be_changed_is_named_and_the_rest_is_done(
         assert (done.returncode, done.stderr) == (0, "")
         return
     assert done.returncode == 1, done.stderr
-    lines = done.stderr.splitlines()
+    *lines, last = done.stderr.splitlines()
     assert lines
+    assert last == f"{LAST}{lines[0]}"
     assert len(set(lines)) == len(lines)
     for line in lines:
         assert re.fullmatch(message, line), line
@@ -342,7 +347,8 @@ def test_night_that_may_not_be_entered_is_named(
     left.analysis_dir.parent.chmod(0)
     done = as_user()
     assert done.returncode == 1
-    assert done.stderr == f"cannot look at {left.analysis_dir.parent}: Permission denied\n"
+    fault = f"cannot look at {left.analysis_dir.parent}: Permission denied\n"
+    assert done.stderr == f"{fault}{LAST}{fault}"
 
 
 @pytest.mark.parametrize(

@@ -487,6 +487,9 @@ def test_without_a_terminal_only_yes_changes_anything(machine: Machine) -> None:
     assert (code, machine.crontab) == (ExitCode.NOT_COMPLETE, None)
     assert "+# BEGIN lst-osa LST1 " in out
     assert err.splitlines()[-1] == "the crontab was not changed (-y does so without asking)"
+    # Nor what somebody feeds it.
+    assert machine.run(*machine.call("--install"), given=b"y\n").returncode == ExitCode.NOT_COMPLETE
+    assert machine.crontab is None
     machine.osacron("--install", "-y")
     before = machine.crontab
     code, out, err = machine.osacron("--uninstall")

@@ -284,6 +284,19 @@ def test_what_the_page_could_not_read_stands_on_it(settings: Settings) -> None:
     assert str(layout.night_summary) in (settings.cron.status_dir / "LST1.html").read_text("utf-8")
 
 
+def test_what_could_not_be_cleaned_is_told(layout: Layout) -> None:
+    """Nobody sees it elsewhere."""
+    layout.analysis_dir.mkdir(parents=True)
+    circle = layout.closer_dir.parent
+    circle.parent.mkdir(parents=True)
+    circle.symlink_to(circle.name)
+    with open_log(log_of(layout.settings, JobName.NIGHTCLEAN)) as logger:
+        outcome = run_job(Job(JobName.NIGHTCLEAN, layout), logger)
+    assert outcome.code == ExitCode.NOT_COMPLETE
+    what, _ = told(outcome)
+    assert "Too many levels of symbolic links" in what
+
+
 def test_what_is_told_of_a_job_that_does_not_end(settings: Settings) -> None:
     since = datetime(2020, 1, 28, 3, 5, tzinfo=UTC)
     trouble = stuck(settings, JobName.CLOSER, since, "process 42 on here")
