@@ -7,7 +7,7 @@ NIGHT   := 2020_01_27
 VENV    := .venv
 BIN     := $(VENV)/bin
 
-.PHONY: help install install-dev install-cron demo test test-fast test-faults check bench clean system-packages slurm slurm-stop
+.PHONY: help install install-dev install-cron demo test test-fast test-slow test-faults check bench clean system-packages slurm slurm-stop
 
 help:
 	@echo "make demo       install, make a small night, analyse and close it (below $(DEMO)/);"
@@ -49,11 +49,14 @@ demo: install
 system-packages:
 	@sh tools/system-packages.sh
 
-# Those that measure nothing and start no cluster run side by side.
+# First those that start no cluster, on two cores. Of the rest, the faults mostly wait, for Slurm and for
+# what was killed: they go beside those with lstchain.
 test: install-dev system-packages
 	$(BIN)/python -m pytest -m 'not slow and not slurm' --ignore tests/faults -n 2
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 test-slow test-faults
+
+test-slow: install-dev system-packages
 	$(BIN)/python -m pytest -m 'slow or slurm' --ignore tests/faults
-	$(BIN)/python -m pytest tests/faults
 
 test-fast: install-dev
 	$(BIN)/python -m pytest -m 'not slow and not slurm' -n 2
