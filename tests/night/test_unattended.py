@@ -183,7 +183,8 @@ def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]
 
         def is_submitted() -> bool:
             night.go_on_arriving(raw_name(WHOLE, 1))
-            return night.says("sequencer", "submitted")
+            # And told: the table comes after that.
+            return "ended with exit code" in night.log("sequencer").partition("submitted")[2]
 
         wait(is_submitted, what="what has come to be submitted")
         before_the_end = night.log("closer") + night.log("sequencer")
