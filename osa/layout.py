@@ -26,6 +26,7 @@ __all__ = [
     "DL2",
     "INTERLEAVED",
     "MUONS",
+    "N_STREAMS",
     "PRODUCT_KINDS",
     "DocumentPart",
     "Layout",

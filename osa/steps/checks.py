@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osa.errors import ProductError
+from osa.layout import N_STREAMS
 from osa.steps.hdf5 import leaf, opened, reason
 
 if TYPE_CHECKING:
@@ -153,8 +154,10 @@ def raw_event_count(raw_file: Path) -> int:
     raw_file : pathlib.Path
         The file of stream 1; the other streams lie beside it.
     """
-    stream = raw_file.name.split(".")
-    paths = sorted(raw_file.parent.glob(".".join([stream[0], "?", *stream[2:]])))
+    telescope, _, rest = raw_file.name.split(".", 2)
+    # Asked for by name: the folder may have tens of thousands of others.
+    streams = (raw_file.with_name(f"{telescope}.{stream}.{rest}") for stream in range(1, N_STREAMS + 1))
+    paths = [path for path in streams if path.exists()]
     if not paths:
         raise ProductError(f"raw file {raw_file} is not there")
     total = 0
