@@ -28,7 +28,9 @@ def tell_what_came_since(layout: Layout) -> ExitCode:
     if plan.borrowed is not None:
         note(plan.choice.explanation[0])
     late = late_subruns(layout, plan)
-    late.update({run: find_raw_subruns(layout).get(run, ()) for run in plan.unlisted})
+    if plan.unlisted:
+        there = find_raw_subruns(layout)
+        late.update({run: there.get(run, ()) for run in plan.unlisted})
     for run, subruns in late.items():
         which = f"sub-runs {list_subruns(subruns)} of run {run_tag(run)}"
         note(f"raw files came after it was closed: {which}")

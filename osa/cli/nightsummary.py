@@ -152,10 +152,10 @@ def _show(layout: Layout, runs: NightRuns, surveys: Iterable[RunSurvey], *, as_j
     if as_json:
         print_json({"night": str(layout.night), "telescope": layout.settings.telescope_name, "runs": rows})
         return
-    shown = [{**row, "Confidence": _percent(row["Confidence"])} for row in rows]
-    for row in shown:
-        for share in ("Physics", "Pedestal", "Flatfield", "Other"):
-            row[f"{share}"] = _percent(row[share])
+    shown = [
+        {head: _percent(value) if isinstance(value, float) else value for head, value in row.items()}
+        for row in rows
+    ]
     print_rows(shown, as_json=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from osa.errors import ExitCode, InputError, InterruptedNightError, OsaError
 if TYPE_CHECKING:
     from osa.config import Settings
     from osa.cron.jobs import Job, JobName
-    from osa.cron.telling import Notebook, Trouble
+    from osa.cron.telling import Trouble
     from osa.layout import Layout
 
 __all__ = ["main"]
@@ -162,38 +162,38 @@ def _run_alone(job: Job) -> ExitCode:
             open_log(log_of(settings, job.name), echo=sys.stderr.isatty()) as logger,
         ):
             trouble = trouble_of(run_job(job, logger), datetime.now(UTC))
-            notebook = Notebook(settings, job.title)
             if trouble is None:
-                notebook.forget()
+                Notebook(settings, job.title).forget()
                 return ExitCode.DONE
-            if not notebook.tell(trouble, logger.warning):
-                note(trouble.text.rstrip())  # cron mails what is printed
-                _note_where_nobody_is_mailed(notebook, trouble, settings)
+            _tell(settings, job.title, trouble, logger.warning)
             return ExitCode.NOT_COMPLETE
     except AnotherInstanceError:
         _look_whether_it_hangs(settings, job.name)
         return ExitCode.ANOTHER_INSTANCE
 
 
-def _note_where_nobody_is_mailed(notebook: Notebook, trouble: Trouble, settings: Settings) -> None:
-    """Print a trouble once; where the mailer was away, it is mailed when that is back."""
-    if settings.alarm.recipient is None:
+def _tell(settings: Settings, name: str, trouble: Trouble, say: Callable[[str], None]) -> None:
+    """Mail a trouble; where that cannot be, print it, as cron mails what is printed."""
+    from osa.cron.telling import Notebook
+
+    notebook = Notebook(settings, name)
+    if notebook.tell(trouble, say):
+        return
+    note(trouble.text.rstrip())
+    if settings.alarm.recipient is None:  # else it is mailed when the mailer is back
         notebook.note(trouble)
 
 
 def _look_whether_it_hangs(settings: Settings, job: JobName) -> None:
     """Tell a person where the other instance of a job has been at work for too long."""
     from osa.cron.run import lock_of, stuck_since
-    from osa.cron.telling import Notebook, stuck
+    from osa.cron.telling import stuck
     from osa.system.locks import holder
 
     since = stuck_since(settings, job, datetime.now(UTC))
     if since is not None:
         trouble = stuck(settings, job, since, holder(lock_of(settings, job)))
-        notebook = Notebook(settings, f"{job}_stuck")
-        if not notebook.tell(trouble, note):
-            note(trouble.text.rstrip())
-            _note_where_nobody_is_mailed(notebook, trouble, settings)
+        _tell(settings, f"{job}_stuck", trouble, note)
 
 
 # ---------------------------------------------------------------------------- the crontab

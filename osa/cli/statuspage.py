@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from osa.cli.common import Parser, add_config_option, add_telescope_option, note, run_command
+from osa.cli.common import (
+    Parser,
+    add_config_option,
+    add_telescope_option,
+    note,
+    read_settings,
+    run_command,
+)
 from osa.errors import ExitCode
 
 __all__ = ["main"]
@@ -52,13 +58,12 @@ def _as_number_of_nights(text: str) -> int:
 
 
 def _command(arguments: argparse.Namespace) -> ExitCode:
-    from osa.config import find_configuration, load_settings
     from osa.scheduler.select import select_scheduler
     from osa.statuspage.collect import collect_status
     from osa.statuspage.page import render
     from osa.system.files import write_text
 
-    settings = load_settings(find_configuration(arguments.config, os.environ), arguments.telescope)
+    settings = read_settings(arguments)
     status = collect_status(
         settings,
         nights=arguments.nights or settings.cron.status_nights,

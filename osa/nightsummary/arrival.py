@@ -43,15 +43,18 @@ class Arrival:
 
 def end_of_night(layout: Layout) -> datetime:
     """Tell from when on (UTC) no more data is taken in a night."""
-    midnight = datetime(*layout.night.date.timetuple()[:3], tzinfo=UTC)
-    return midnight + timedelta(days=1) + layout.settings.arrival.end_hour
+    return _day_after(layout) + layout.settings.arrival.end_hour
 
 
 def day_is_done(layout: Layout) -> datetime:
     """Tell by when (UTC) a night should be closed: the hour of the alarm, or where there is none 18:00."""
     hour = layout.settings.alarm.hour
-    midnight = datetime(*layout.night.date.timetuple()[:3], tzinfo=UTC)
-    return midnight + timedelta(days=1) + (_USUAL_HOUR if hour is None else hour)
+    return _day_after(layout) + (_USUAL_HOUR if hour is None else hour)
+
+
+def _day_after(layout: Layout) -> datetime:
+    """Give the midnight (UTC) that the day after the night begins with."""
+    return datetime(*layout.night.date.timetuple()[:3], tzinfo=UTC) + timedelta(days=1)
 
 
 def look_at_arrival(layout: Layout, clock: datetime, files: Iterable[RawFile] | None = None) -> Arrival:
