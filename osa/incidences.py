@@ -7,6 +7,7 @@ from pathlib import Path
 
 from osa.layout import Layout
 from osa.model.night import Night
+from osa.model.text import printable
 from osa.system.files import append_line
 
 __all__ = ["add_incidence", "note_incidence", "read_incidences"]
@@ -52,7 +53,7 @@ def add_incidence(path: Path, night: Night, telescope: str, comment: str, *, onc
     bool
         False where the same was said before.
     """
-    comment = " ".join("".join(c if c.isprintable() else " " for c in comment).split())
+    comment = " ".join(printable(comment).split())
     before = read_incidences(path)
     if comment in (before if once else before[-1:]):
         return False

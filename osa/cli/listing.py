@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from osa.model.text import printable
+
 __all__ = ["one_line", "print_json", "print_rows"]
 
 _GAP = "  "
@@ -52,7 +54,7 @@ def one_line(value: Any) -> str:
     """Write a value on one line."""
     if value is None or value == "":
         return _NOTHING
-    return "".join(c if c.isprintable() else " " for c in str(value))
+    return printable(str(value))
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:

@@ -17,6 +17,7 @@ from osa.errors import MissingServiceError
 from osa.incidences import read_incidences
 from osa.layout import Layout
 from osa.model.run import list_subruns, run_tag
+from osa.model.text import printable
 from osa.system.files import write_text
 from osa.system.mail import send_mail
 
@@ -94,7 +95,7 @@ def tell_of_late_files(
     which = ", ".join(f"sub-runs {list_subruns(found)} of run {run_tag(run)}" for run, found in late.items())
     night = f"-d {layout.night.underscored}"
     text = (
-        f"{layout.title[0].upper()}{layout.title[1:]} was closed before raw files came: {which}.\n"
+        f"{_heading(layout)} was closed before raw files came: {which}.\n"
         f"To do: closer --reopen {night}, then sequencer {night} (first with --take-in RUN.SUBRUN, for what "
         "was left out); the next closer closes it again.\n"
     )
@@ -148,7 +149,7 @@ def alarm_text(closing: Closing, cures: Cures, *, clock: datetime) -> str:
         "Commands that help": _to_do(closing),
     }
     lines = [
-        f"{layout.title[0].upper()}{layout.title[1:]} is not closed: {short.what}.",
+        f"{_heading(layout)} is not closed: {short.what}.",
         f"To do: {short.todo}.",
         "",
         f"As of {clock:%Y-%m-%d %H:%M} UTC.",
@@ -158,6 +159,10 @@ def alarm_text(closing: Closing, cures: Cures, *, clock: datetime) -> str:
     for name, tail in _log_tails(closing):
         lines += ["", f"The end of {name}", *(f"  | {line}" for line in tail)]
     return "\n".join(lines) + "\n"
+
+
+def _heading(layout: Layout) -> str:
+    return layout.title[0].upper() + layout.title[1:]
 
 
 def _missing(closing: Closing, cures: Cures) -> list[str]:
@@ -200,4 +205,4 @@ def _log_tails(closing: Closing) -> Iterator[tuple[str, list[str]]]:
     for record in failed[:_TAILS]:
         log = closing.layout.job_log(record.name, record.job_id, record.task)
         tail = read_tail(log, _TAIL_BYTES).splitlines()[-_TAIL_LINES:]
-        yield str(log), ["".join(c if c.isprintable() else " " for c in line) for line in tail]
+        yield str(log), [printable(line) for line in tail]

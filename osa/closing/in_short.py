@@ -11,6 +11,7 @@ from osa.flags import is_veto_of_operator
 from osa.model.job import JobState, TaskRecord
 from osa.model.run import list_subruns, run_tag
 from osa.model.sequence import SequenceKind
+from osa.model.text import printable
 from osa.nightstate import SequenceState
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def in_short(closing: Closing, cures: Cures) -> InShort:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join(printable(text).split())
 
 
 def _arriving(closing: Closing, _: Cures) -> InShort | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from osa.config import Settings
 from osa.cron.jobs import Job, JobName
 from osa.errors import ExitCode
+from osa.model.text import printable
 
 __all__ = ["Outcome", "environment", "lock_of", "log_of", "run_job", "stuck_since"]
 
@@ -119,7 +120,7 @@ def run_job(job: Job, logger: logging.Logger) -> Outcome:
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                said = "".join(c if c.isprintable() else " " for c in line.rstrip("\n")[:_LONGEST])
+                said = printable(line.rstrip("\n")[:_LONGEST])
                 logger.info("%s %s", night, said)
                 if said.strip():
                     last.append(said.strip())

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from osa.config import ArrivalSettings
 from osa.layout import Layout
+from osa.model.text import printable
 from osa.nightsummary.raw import RawFile, find_raw_files, find_unfinished
 
 __all__ = ["Arrival", "day_is_done", "end_of_night", "judge_arrival", "look_at_arrival"]
@@ -134,7 +135,7 @@ def judge_arrival(
         which = f"{last.path.name} at {when:%H:%M} UTC"
         why = f"{len(changing)} raw file(s) changed less than {minutes} ago, {which}"
     elif unfinished:
-        name = "".join(c if c.isprintable() else "?" for c in unfinished[0])
+        name = printable(unfinished[0], "?")
         why = f"{len(unfinished)} file(s) are being copied, or were not copied to their end: {name}"
     elif quiet and folder_changed_ns > since:
         why = f"files appeared in the raw folder less than {minutes} ago"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from osa.model.text import printable
 from osa.provenance.describe import describe_step
 from osa.provenance.lineage import Lineage
 
@@ -84,7 +85,7 @@ def _column(values: Iterable[Any]) -> MaskedColumn:
 
 def _text(value: Any) -> str:
     """Write what XML can hold."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return printable(str(value), "\N{REPLACEMENT CHARACTER}")
 
 
 def _time(when: datetime | None) -> str | None:

@@ -17,6 +17,7 @@ import pydot
 
 from osa.model.dataset import DatasetKind
 from osa.model.run import list_subruns, run_tag
+from osa.model.text import printable
 from osa.provenance.describe import describe_step
 from osa.provenance.lineage import Entity, Lineage
 from osa.records.model import MOVE_STEP, Status, TryRecord
@@ -281,8 +282,8 @@ def _escaped(text: str) -> str:
     Graphviz takes labels for XML, and a backslash, however it is written, for the beginning of what it
     replaces: a slash stands in for it.
     """
-    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return html.escape(printable).replace("\\", "/") or " "
+    shown = printable(text, "\N{REPLACEMENT CHARACTER}")
+    return html.escape(shown).replace("\\", "/") or " "
 
 
 def _quoted(text: str) -> str:
